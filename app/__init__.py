@@ -1,0 +1,1 @@
+"""Novella: an OpenStack-compatible compute cloud in one Celery application."""

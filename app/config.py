@@ -1,0 +1,138 @@
+"""Settings: environment first, then a TOML file, then defaults. Read at entry points only.
+
+Every setting `some_name` is the variable `NOVELLA_SOME_NAME` or the key `some_name` in the
+file that `NOVELLA_CONFIG` names. `docs/settings.md` describes each.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from app.errors import Invalid
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings with their defaults. Sizes are MiB or GiB by suffix, times are seconds."""
+
+    state_dir: Path = Path("var")
+    runtime_dir: Path | None = None
+    database_url: str = ""
+    broker_url: str = "redis://127.0.0.1:6379/0"
+    result_url: str = ""
+    log_level: str = "INFO"
+    log_format: str = "json"
+
+    # web
+    bind: str = "127.0.0.1"
+    port: int = 8774
+    flower_port: int = 5555
+    public_url: str = ""
+    trusted_proxies: int = 0
+    auth: str = "identity"
+    region: str = "RegionOne"
+    token_seconds: int = 3600
+    body_limit: int = 112 * 1024
+    image_limit_gb: int = 10
+    image_virtual_limit_gb: int = 1024
+    web_threads: int = 512
+
+    # scheduling
+    cpu_ratio: float = 4.0
+    ram_ratio: float = 1.0
+    disk_ratio: float = 1.0
+    reserved_ram_mb: int = 512
+    max_attempts: int = 3
+    alternates: int = 3
+    chain: bool = True
+
+    # the sweep and host states
+    sweep_seconds: float = 1.0
+    down_after: float = 30.0
+    beat_seconds: float = 5.0
+    session_seconds: float = 20.0
+    inventory_seconds: float = 60.0
+    inplace_deadline: float = 300.0
+    slow_deadline: float = 3600.0
+    progress_deadline: float = 600.0
+    accept_deadline: float = 21600.0
+    resume_deadline: float = 300.0
+    destroy_deadline: float = 300.0
+
+    # hosts
+    cloud_id: str = ""
+    driver: str = "app.virt.libvirt.driver:LibvirtDriver"
+    libvirt_uri: str = "qemu:///system"
+    virt_type: str = "auto"
+    host_address: str = ""
+    builds_per_host: int = 4
+    shutdown_seconds: int = 60
+    cache_dir: Path | None = None
+    fake_hosts: str = ""
+    fake_delay: float = 0.0
+    fake_faults: str = ""
+
+    def path(self, *parts: str) -> Path:
+        """A path inside the state directory, absolute."""
+        return self.state_dir.absolute().joinpath(*parts)
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL: the configured one, or SQLite in the state directory."""
+        return self.database_url or f"sqlite:///{self.path('novella.sqlite')}"
+
+    @property
+    def results(self) -> str:
+        """The result backend's URL; Redis, the broker's own unless set."""
+        return self.result_url or self.broker_url
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from `environ` (the process's by default) and its `NOVELLA_CONFIG` file.
+
+    Raises Invalid for a value that is not of the setting's type.
+    """
+    environ = os.environ if environ is None else environ
+    given: dict[str, Any] = {}
+    if name := environ.get("NOVELLA_CONFIG"):
+        try:
+            given.update(tomllib.loads(Path(name).read_text()))
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise Invalid(f"NOVELLA_CONFIG {name}: {error}") from error
+    for field in fields(Settings):
+        if (value := environ.get(f"NOVELLA_{field.name.upper()}")) is not None:
+            given[field.name] = value
+    unknown = sorted(set(given) - {field.name for field in fields(Settings)})
+    if unknown:
+        raise Invalid(f"unknown settings in NOVELLA_CONFIG: {', '.join(unknown)}")
+    types = {field.name: str(field.type) for field in fields(Settings)}
+    return replace(
+        Settings(), **{name: _typed(name, types[name], value) for name, value in given.items()}
+    )
+
+
+def _typed(name: str, wanted: str, value: Any) -> Any:
+    try:
+        if wanted == "bool":
+            if isinstance(value, bool):
+                return value
+            return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[
+                str(value).lower()
+            ]
+        if "Path" in wanted:
+            return Path(str(value)).expanduser() if value else None
+        return {"int": int, "float": float, "str": str}[wanted](value)
+    except (KeyError, ValueError) as error:
+        raise Invalid(f"setting {name}: {value!r} is not a {wanted}") from error
+
+
+@functools.cache
+def settings() -> Settings:
+    """The process's settings, read once. For entry points and the task modules they start."""
+    return load()

@@ -1,0 +1,58 @@
+"""What a hypervisor reports: guests, hosts and leftovers, in plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+NOSTATE, RUNNING, PAUSED, SHUTDOWN, CRASHED, SUSPENDED = 0, 1, 3, 4, 6, 7
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A guest of this cloud on this host.
+
+    `fence` is the fence it was built at, `applied` that of the last power effect,
+    `power_state` Nova's number. `address` is where its VNC and serial console can be reached.
+    """
+
+    server_id: str
+    fence: int
+    committed: bool
+    applied: int
+    power_state: int
+
+    @property
+    def paused(self) -> bool:
+        """Built, and waiting for its commit."""
+        return self.power_state == PAUSED
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """A hypervisor's identity and capacity; RAM in MiB, disk in GiB, version as libvirt's int."""
+
+    uuid: str
+    hostname: str
+    address: str
+    vcpus: int
+    ram_mb: int
+    disk_gb: int
+    hypervisor_type: str
+    hypervisor_version: int
+    cpu_model: str = ""
+    virt_type: str = ""
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """All that bears our cloud's id on one host. Leftovers are keyed by server id.
+
+    `disks` are servers with files on the host, `dhcp` those with a DHCP entry, whether or not
+    they still have a guest; `complete` is false when a part could not be read.
+    """
+
+    guests: tuple[Guest, ...]
+    disks: tuple[str, ...] = ()
+    dhcp: tuple[str, ...] = ()
+    complete: bool = True
+    boot_id: str = ""

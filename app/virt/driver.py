@@ -1,0 +1,89 @@
+"""The driver contract: what the host agent asks of a hypervisor.
+
+Every method may be called twice and from several threads, but never concurrently for one
+server (the agent holds a lock per server). On failure it leaves the host as it was and raises
+HostFault. Long steps call `report` and check `cancel`, and raise Cancelled when it is set.
+Drivers are loaded by their dotted name (`module:Class`, the setting `driver`) and constructed
+with (host name, cloud id, Settings).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Event
+from typing import Protocol
+
+from app.domain.guest import Guest, HostFacts, Inventory
+from app.domain.message import BuildPlan
+
+Report = Callable[[int, str], None]
+"""Called with (percent 0-100, message) as a long step advances; never raises."""
+
+Listener = Callable[[str, str, int], None]
+"""Called on lifecycle events with (server id, "started"|"stopped"|"paused"|..., power state)."""
+
+
+class Driver(Protocol):
+    """See the module. All server ids are UUID strings of this cloud's servers."""
+
+    def open(self) -> None:
+        """Connect, under a deadline; prove `virt_type`. Raises HostFault when it cannot."""
+
+    def close(self) -> None:
+        """Let go of the connection; guests run on."""
+
+    def healthy(self) -> bool:
+        """Whether the hypervisor answers now (bounded, at most 5 s)."""
+
+    def facts(self) -> HostFacts:
+        """Identity and capacity, read from the hypervisor."""
+
+    def inventory(self) -> Inventory:
+        """Guests, disks and DHCP entries that bear our cloud id."""
+
+    def listen(self, listener: Listener) -> None:
+        """Call `listener` on each lifecycle event of our guests, from a driver thread."""
+
+    def find(self, server_id: str) -> Guest | None:
+        """Our guest of that server, or None."""
+
+    def spawn(self, plan: BuildPlan, cancel: Event, report: Report) -> Guest:
+        """Build the guest and leave it started and PAUSED, uncommitted, at `plan.fence`.
+
+        A guest committed at this fence, or uncommitted, at this fence and paused, is returned
+        as it is. One committed at another fence is never touched: HostFault
+        code="old_copy", retriable. Anything else of ours and uncommitted is removed first.
+        """
+
+    def commit(self, server_id: str, fence: int) -> Guest:
+        """Mark the guest committed (persistent and live) and let it run.
+
+        paused → mark, resume; committed and shut off → start. Raises HostFault
+        code="not_committed" when it is absent, or shut off and uncommitted.
+        """
+
+    def start(self, plan: BuildPlan, fence: int) -> Guest:
+        """Run the committed guest of `plan.server_id`: no-op when running, unpause when paused.
+
+        `applied` = `fence` is stored with the definition before it starts.
+        """
+
+    def stop(self, server_id: str, fence: int, timeout: float, cancel: Event) -> Guest:
+        """ACPI shutdown, and after `timeout` seconds a forced one. No-op when shut off."""
+
+    def reboot(self, plan: BuildPlan, fence: int, hard: bool, cancel: Event) -> Guest:
+        """Soft: ask the guest to reboot (hard when it does not within its time limit).
+
+        Hard: destroy, define anew (`applied` = `fence`, from `plan`), start; a guest whose
+        `applied` is already `fence` and which runs is returned as it is.
+        """
+
+    def destroy(self, server_id: str, fence: int) -> None:
+        """Remove guest, disks, config drive, DHCP entry and console log, of fences ≤ `fence`.
+
+        Never a graceful shutdown. No-op when there is nothing. A guest at a higher fence is
+        left alone: HostFault code="newer_fence", not retriable.
+        """
+
+    def console_log(self, server_id: str, lines: int | None) -> str:
+        """The last `lines` lines (all, at most 100 KiB, when None) of the serial console."""
