@@ -1,0 +1,53 @@
+"""SQLAlchemy tables, a file per noun."""
+
+from app.models.action import Action, ActionEvent, Idempotency
+from app.models.base import Base, new_id, now
+from app.models.cloud import Cloud
+from app.models.flavor import Flavor, FlavorAccess
+from app.models.host import Allocation, Cleanup, Host, MissingGuest
+from app.models.identity import (
+    ApplicationCredential,
+    Domain,
+    Project,
+    Revocation,
+    Role,
+    RoleAssignment,
+    User,
+)
+from app.models.image import Image
+from app.models.keypair import Keypair
+from app.models.network import Network, Port, Subnet
+from app.models.quota import Quota, QuotaUsage
+from app.models.server import Server, ServerNic
+
+__all__ = [
+    "Action",
+    "ActionEvent",
+    "Allocation",
+    "ApplicationCredential",
+    "Base",
+    "Cleanup",
+    "Cloud",
+    "Domain",
+    "Flavor",
+    "FlavorAccess",
+    "Host",
+    "Idempotency",
+    "Image",
+    "Keypair",
+    "MissingGuest",
+    "Network",
+    "Port",
+    "Project",
+    "Quota",
+    "QuotaUsage",
+    "Revocation",
+    "Role",
+    "RoleAssignment",
+    "Server",
+    "ServerNic",
+    "Subnet",
+    "User",
+    "new_id",
+    "now",
+]

@@ -1,0 +1,1 @@
+"""Hypervisors: the driver contract, a fake, and libvirt. See `docs/virt.md`."""

@@ -1,0 +1,22 @@
+"""Who asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The authenticated user, the project it acts for, its roles there, and the request's id."""
+
+    user_id: str
+    project_id: str
+    roles: frozenset[str]
+    request_id: str
+    user_name: str = ""
+    project_name: str = ""
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the admin role was given."""
+        return "admin" in self.roles

@@ -1,0 +1,17 @@
+"""The cloud itself."""
+
+from __future__ import annotations
+
+from sqlalchemy import String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.models.base import Base, now
+
+
+class Cloud(Base):
+    """One row, made at the first start: the id that everything on a host bears."""
+
+    __tablename__ = "clouds"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    created_at: Mapped[float] = mapped_column(default=now())

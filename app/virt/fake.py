@@ -1,0 +1,307 @@
+"""A hypervisor made of nothing: for fleets in one process, and for tests.
+
+It keeps the driver contract as libvirt does, in memory and in `hosts/<host>/fake.json`, so that
+its guests survive a worker's kill -9. Knobs: `fake_delay`, the seconds that a build takes, and
+`fake_faults` (see `app.virt.faults`).
+"""
+
+from __future__ import annotations
+
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import cache
+from threading import Event
+
+from app.config import Settings
+from app.domain.guest import (
+    CRASHED,
+    PAUSED,
+    RUNNING,
+    SHUTDOWN,
+    Guest,
+    HostFacts,
+    Inventory,
+)
+from app.domain.message import BuildPlan
+from app.errors import Cancelled, HostFault
+from app.virt.driver import Listener, Report
+from app.virt.fake_host import FakeGuest, FakeHost, FakeState
+from app.virt.faults import Faults
+
+VCPUS, RAM_MB, DISK_GB = 64, 256 * 1024, 2048
+_NAMESPACE = uuid.UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
+_STEPS = ("image", "disk", "config drive", "network", "guest")
+
+
+class FakeDriver:
+    """The driver contract over a JSON file; every call is quick but a `spawn` with a delay."""
+
+    def __init__(self, host_name: str, cloud_id: str, settings: Settings) -> None:
+        self.host_name = host_name
+        self.cloud_id = cloud_id
+        self._address = settings.host_address or "127.0.0.1"
+        self._delay = settings.fake_delay
+        self._faults = Faults(settings.fake_faults, host_name)
+        self._host = FakeHost(settings.path("hosts", host_name, "fake.json"))
+        self._listeners: list[Listener] = []
+
+    def open(self) -> None:
+        """See the contract."""
+        self._faults.check("open")
+        self._host.read()
+
+    def close(self) -> None:
+        """See the contract."""
+        self._listeners.clear()
+
+    def healthy(self) -> bool:
+        """True, unless a fault is due."""
+        try:
+            self._faults.check("healthy")
+        except HostFault:
+            return False
+        return True
+
+    def facts(self) -> HostFacts:
+        """A big host whose uuid follows from its name."""
+        self._faults.check("facts")
+        return HostFacts(
+            uuid=str(uuid.uuid5(_NAMESPACE, f"{self.host_name}.fake.novella")),
+            hostname=self.host_name,
+            address=self._address,
+            vcpus=VCPUS,
+            ram_mb=RAM_MB,
+            disk_gb=DISK_GB,
+            hypervisor_type="fake",
+            hypervisor_version=1000000,
+            cpu_model="fake",
+            virt_type="fake",
+        )
+
+    def inventory(self) -> Inventory:
+        """See the contract."""
+        self._faults.check("inventory")
+        state = self._host.read()
+        return Inventory(
+            guests=tuple(_guest(one) for one in list(state.guests.values()) if self._ours(one)),
+            disks=self._names(state.disks),
+            dhcp=self._names(state.dhcp),
+            boot_id=state.boot_id,
+        )
+
+    def listen(self, listener: Listener) -> None:
+        """See the contract."""
+        self._listeners.append(listener)
+
+    def find(self, server_id: str) -> Guest | None:
+        """See the contract."""
+        found = self._find(self._host.read(), server_id)
+        return _guest(found) if found else None
+
+    def spawn(self, plan: BuildPlan, cancel: Event, report: Report) -> Guest:
+        """See the contract; takes `fake_delay` seconds, and ends at once when cancelled."""
+        self._faults.check("spawn")
+        if (built := self._keep_or_remove(plan)) is not None:
+            return built
+        with ExitStack() as undo:
+            undo.callback(self._forget, plan.server_id)
+            for number, step in enumerate(_STEPS):
+                report(number * 100 // len(_STEPS), f"making {step}")
+                if cancel.wait(self._delay / len(_STEPS)) if self._delay else cancel.is_set():
+                    raise Cancelled(f"build of {plan.server_id} cancelled while making {step}")
+                if step == "disk":
+                    with self._host.change() as state:
+                        state.disks[self._key(plan.server_id)] = plan.fence
+            self._faults.check("spawn.late")
+            with self._host.change() as state:
+                state.dhcp[self._key(plan.server_id)] = plan.fence
+                guest = FakeGuest(self.cloud_id, plan.server_id, plan.fence, PAUSED)
+                guest.log = f"fake console of {plan.name}\n"
+                state.guests[plan.server_id] = guest
+            undo.pop_all()
+        report(100, "built, paused")
+        self._tell(plan.server_id, "paused", PAUSED)
+        return _guest(guest)
+
+    def commit(self, server_id: str, fence: int) -> Guest:
+        """See the contract."""
+        self._faults.check("commit")
+        with self._host.change() as state:
+            guest = self._find(state, server_id)
+            if guest is None or (not guest.committed and guest.power_state != PAUSED):
+                raise HostFault(f"no guest of {server_id} to commit", code="not_committed")
+            _check_fence(guest, fence)
+            guest.committed = True
+            guest.applied = max(guest.applied, fence)
+            changed = guest.power_state != RUNNING
+            guest.power_state = RUNNING
+        if changed:
+            self._tell(server_id, "started", RUNNING)
+        return _guest(guest)
+
+    def start(self, plan: BuildPlan, fence: int) -> Guest:
+        """See the contract."""
+        self._faults.check("start")
+        with self._host.change() as state:
+            guest = self._committed(state, plan.server_id)
+            changed = guest.power_state != RUNNING
+            if changed:
+                guest.applied = max(guest.applied, fence)
+            guest.power_state = RUNNING
+        if changed:
+            self._tell(plan.server_id, "started", RUNNING)
+        return _guest(guest)
+
+    def stop(self, server_id: str, fence: int, timeout: float, cancel: Event) -> Guest:
+        """See the contract; a fake guest obeys at once."""
+        self._faults.check("stop")
+        with self._host.change() as state:
+            guest = self._committed(state, server_id)
+            changed = guest.power_state != SHUTDOWN
+            if changed:
+                guest.applied = max(guest.applied, fence)
+            guest.power_state = SHUTDOWN
+        if changed:
+            self._tell(server_id, "stopped", SHUTDOWN)
+        return _guest(guest)
+
+    def reboot(self, plan: BuildPlan, fence: int, hard: bool, cancel: Event) -> Guest:
+        """See the contract; `reboots` in the state file counts them."""
+        self._faults.check("reboot")
+        with self._host.change() as state:
+            guest = self._committed(state, plan.server_id)
+            if guest.applied == fence and guest.power_state == RUNNING:
+                return _guest(guest)
+            guest.applied = max(guest.applied, fence)
+            guest.power_state = RUNNING
+            guest.reboots += 1
+        self._tell(plan.server_id, "started", RUNNING)
+        return _guest(guest)
+
+    def destroy(self, server_id: str, fence: int) -> None:
+        """See the contract."""
+        self._faults.check("destroy")
+        state = self._host.read()
+        guest = self._find(state, server_id)
+        if guest is not None:
+            _check_fence(guest, fence)
+        key = self._key(server_id)
+        left = [f for f in (state.disks.get(key), state.dhcp.get(key)) if f is not None]
+        if guest is None and not left:
+            return
+        if left and max(left) > fence:
+            raise _newer(server_id, max(left), fence)
+        self._forget(server_id)
+        if guest is not None:
+            self._tell(server_id, "stopped", SHUTDOWN)
+
+    def console_log(self, server_id: str, lines: int | None) -> str:
+        """See the contract."""
+        self._faults.check("console_log")
+        guest = self._find(self._host.read(), server_id)
+        if guest is None:
+            raise HostFault(f"no guest of {server_id} here", code="no_guest", retriable=False)
+        kept = guest.log.splitlines(keepends=True)
+        return "".join(kept if lines is None else kept[len(kept) - min(lines, len(kept)) :])
+
+    # What only tests and simulations call.
+
+    def power_off_itself(self, server_id: str) -> None:
+        """The guest ran `poweroff`: its listeners hear of it."""
+        self._set_power(server_id, SHUTDOWN, "stopped")
+
+    def crash(self, server_id: str) -> None:
+        """The guest's QEMU died."""
+        self._set_power(server_id, CRASHED, "crashed")
+
+    def lose(self, server_id: str) -> None:
+        """Somebody removed the guest behind our back; its files stay."""
+        with self._host.change() as state:
+            if self._find(state, server_id):
+                del state.guests[server_id]
+
+    def reboot_host(self) -> None:
+        """The machine lost power: a new boot id, and all guests are shut off."""
+        with self._host.change() as state:
+            state.boot_id = str(uuid.uuid4())
+            for guest in state.guests.values():
+                guest.power_state = SHUTDOWN
+
+    def remove_networks(self) -> None:
+        """Nothing to do; the libvirt driver has it, for bin/down."""
+
+    def _keep_or_remove(self, plan: BuildPlan) -> Guest | None:
+        """What the contract says about a guest that is here before its build."""
+        guest = self._find(self._host.read(), plan.server_id)
+        if guest is None:
+            return None
+        if guest.fence == plan.fence and (guest.committed or guest.power_state == PAUSED):
+            return _guest(guest)
+        if guest.committed:
+            raise HostFault(f"old copy of {plan.server_id} on this host", code="old_copy")
+        _check_fence(guest, plan.fence)
+        self._forget(plan.server_id)
+        return None
+
+    def _set_power(self, server_id: str, power_state: int, event: str) -> None:
+        with self._host.change() as state:
+            guest = self._find(state, server_id)
+            if guest is None:
+                return
+            guest.power_state = power_state
+        self._tell(server_id, event, power_state)
+
+    def _forget(self, server_id: str) -> None:
+        with self._host.change() as state:
+            if self._find(state, server_id):
+                del state.guests[server_id]
+            state.disks.pop(self._key(server_id), None)
+            state.dhcp.pop(self._key(server_id), None)
+
+    def _committed(self, state: FakeState, server_id: str) -> FakeGuest:
+        guest = self._find(state, server_id)
+        if guest is None:
+            raise HostFault(f"no guest of {server_id} here", code="no_guest", retriable=False)
+        if not guest.committed:
+            raise HostFault(f"guest of {server_id} is not committed", code="not_committed")
+        return guest
+
+    def _find(self, state: FakeState, server_id: str) -> FakeGuest | None:
+        guest = state.guests.get(server_id)
+        return guest if guest and self._ours(guest) else None
+
+    def _ours(self, guest: FakeGuest) -> bool:
+        return guest.cloud_id == self.cloud_id
+
+    def _key(self, server_id: str) -> str:
+        return f"{self.cloud_id}/{server_id}"
+
+    def _names(self, entries: dict[str, int]) -> tuple[str, ...]:
+        keys = (key.rpartition("/") for key in list(entries))
+        return tuple(name for cloud, _, name in keys if cloud == self.cloud_id)
+
+    def _tell(self, server_id: str, event: str, power_state: int) -> None:
+        for listener in self._listeners:
+            _dispatcher().submit(listener, server_id, event, power_state)
+
+
+@cache
+def _dispatcher() -> ThreadPoolExecutor:
+    """One thread for the events of all fake hosts of the process."""
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="fake-events")
+
+
+def _guest(fake: FakeGuest) -> Guest:
+    return Guest(fake.server_id, fake.fence, fake.committed, fake.applied, fake.power_state)
+
+
+def _check_fence(guest: FakeGuest, fence: int) -> None:
+    """Refuse to touch a guest that a newer request has reached."""
+    if max(guest.fence, guest.applied) > fence:
+        raise _newer(guest.server_id, max(guest.fence, guest.applied), fence)
+
+
+def _newer(server_id: str, known: int, fence: int) -> HostFault:
+    message = f"server {server_id} is at fence {known} here, not {fence}"
+    return HostFault(message, code="newer_fence", retriable=False)
