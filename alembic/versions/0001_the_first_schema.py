@@ -305,7 +305,7 @@ def upgrade() -> None:
         sa.Column("next_ring_at", sa.Float(precision=53), nullable=False),
         sa.Column("rings", sa.Integer(), nullable=False),
         sa.Column("deadline", sa.Float(precision=53), nullable=False),
-        sa.Column("stage_deadline", sa.Float(precision=53), nullable=True),
+        sa.Column("stage_started_at", sa.Float(precision=53), nullable=True),
         sa.Column("progress", sa.Integer(), nullable=False),
         sa.Column("progress_at", sa.Float(precision=53), nullable=True),
         sa.Column("message", sa.Text(), nullable=True),

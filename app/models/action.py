@@ -58,7 +58,7 @@ class Action(Base):
     next_ring_at: Mapped[float] = mapped_column()
     rings: Mapped[int] = mapped_column(default=0)
     deadline: Mapped[float] = mapped_column()
-    stage_deadline: Mapped[float | None] = mapped_column()
+    stage_started_at: Mapped[float | None] = mapped_column()
     progress: Mapped[int] = mapped_column(default=0)
     progress_at: Mapped[float | None] = mapped_column()
     message: Mapped[str | None] = mapped_column(Text)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import CursorResult, Delete, Engine, Update, create_engine, event, select
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from app.config import settings
 from app.errors import Unavailable
+from app.models import now
 
 BUSY_SECONDS = 20
 
@@ -83,6 +84,18 @@ def reading() -> Iterator[Session]:
     """A session that only reads, and never waits for a writer."""
     with _translated(), Session(_reading_engine(), expire_on_commit=False) as session:
         yield session
+
+
+def clock(session: Session) -> float:
+    """The database's time, read once for each transaction: for values that rows keep."""
+    if "clock" not in session.info:
+        session.info["clock"] = session.scalar(select(now()))
+    return float(session.info["clock"])
+
+
+def changed(session: Session, statement: Update | Delete) -> int:
+    """Execute `statement`; how many rows it changed (a compare-and-set looks at this)."""
+    return cast("CursorResult[Any]", session.execute(statement)).rowcount
 
 
 @contextmanager

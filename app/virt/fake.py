@@ -102,8 +102,8 @@ class FakeDriver:
     def spawn(self, plan: BuildPlan, cancel: Event, report: Report) -> Guest:
         """See the contract; takes `fake_delay` seconds, and ends at once when cancelled."""
         self._faults.check("spawn")
-        if (built := self._keep_or_remove(plan)) is not None:
-            return built
+        if (kept := self._keep_or_remove(plan)) is not None:
+            return kept
         with ExitStack() as undo:
             undo.callback(self._forget, plan.server_id)
             for number, step in enumerate(_STEPS):
@@ -133,7 +133,7 @@ class FakeDriver:
                 raise HostFault(f"no guest of {server_id} to commit", code="not_committed")
             _check_fence(guest, fence)
             guest.committed = True
-            guest.applied = max(guest.applied, fence)
+            guest.applied = fence
             changed = guest.power_state != RUNNING
             guest.power_state = RUNNING
         if changed:
@@ -144,10 +144,9 @@ class FakeDriver:
         """See the contract."""
         self._faults.check("start")
         with self._host.change() as state:
-            guest = self._committed(state, plan.server_id)
+            guest = self._committed(state, plan.server_id, fence)
             changed = guest.power_state != RUNNING
-            if changed:
-                guest.applied = max(guest.applied, fence)
+            guest.applied = fence
             guest.power_state = RUNNING
         if changed:
             self._tell(plan.server_id, "started", RUNNING)
@@ -157,10 +156,9 @@ class FakeDriver:
         """See the contract; a fake guest obeys at once."""
         self._faults.check("stop")
         with self._host.change() as state:
-            guest = self._committed(state, server_id)
+            guest = self._committed(state, server_id, fence)
             changed = guest.power_state != SHUTDOWN
-            if changed:
-                guest.applied = max(guest.applied, fence)
+            guest.applied = fence
             guest.power_state = SHUTDOWN
         if changed:
             self._tell(server_id, "stopped", SHUTDOWN)
@@ -170,10 +168,10 @@ class FakeDriver:
         """See the contract; `reboots` in the state file counts them."""
         self._faults.check("reboot")
         with self._host.change() as state:
-            guest = self._committed(state, plan.server_id)
+            guest = self._committed(state, plan.server_id, fence)
             if guest.applied == fence and guest.power_state == RUNNING:
                 return _guest(guest)
-            guest.applied = max(guest.applied, fence)
+            guest.applied = fence
             guest.power_state = RUNNING
             guest.reboots += 1
         self._tell(plan.server_id, "started", RUNNING)
@@ -259,12 +257,13 @@ class FakeDriver:
             state.disks.pop(self._key(server_id), None)
             state.dhcp.pop(self._key(server_id), None)
 
-    def _committed(self, state: FakeState, server_id: str) -> FakeGuest:
+    def _committed(self, state: FakeState, server_id: str, fence: int) -> FakeGuest:
         guest = self._find(state, server_id)
         if guest is None:
             raise HostFault(f"no guest of {server_id} here", code="no_guest", retriable=False)
         if not guest.committed:
             raise HostFault(f"guest of {server_id} is not committed", code="not_committed")
+        _check_fence(guest, fence)
         return guest
 
     def _find(self, state: FakeState, server_id: str) -> FakeGuest | None:

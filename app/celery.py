@@ -1,0 +1,129 @@
+"""The Celery application: settings, roles and routes, all from worker_queues.yaml.
+
+`celery -A app worker -Q scheduler,conductor` is a scheduler worker, `celery -A app worker -Q
+host-<name>` a hypervisor's whole agent: the worker class below knows the role by its queues,
+imports that role's tasks, and starts its background thread.
+"""
+
+from __future__ import annotations
+
+import functools
+import socket
+from typing import Any
+
+from celery import Celery
+from celery.apps.worker import Worker as CeleryWorker
+from celery.signals import setup_logging
+from kombu.utils.objects import cached_property
+
+from app import logs
+from app.config import settings
+from app.topology import topology
+
+ROLE_MODULES = {
+    "control": ("app.tasks.control.tasks", "app.tasks.control.sweep"),
+    "host": ("app.tasks.host.tasks", "app.tasks.host.agent"),
+}
+
+
+class Worker(CeleryWorker):
+    """A worker that is right without flags: pool, threads, name and modules by its queues."""
+
+    def __init__(self, app: Any = None, hostname: str | None = None, **kwargs: Any) -> None:
+        given = kwargs.get("queues") or ""
+        queues = [q for q in (given.split(",") if isinstance(given, str) else given) if q]
+        role = topology().role_of(queues) if queues else None
+        if role is not None:
+            kwargs["concurrency"] = kwargs.get("concurrency") or role.concurrency
+            hostname = f"{queues[0]}@{socket.gethostname()}"
+            self.app.conf.imports = ROLE_MODULES[role.name]
+        # Gossip and mingle cost N² and seconds per reconnect; Celery has no setting for them.
+        kwargs |= {"without_gossip": True, "without_mingle": True, "without_heartbeat": False}
+        super().__init__(app=app, hostname=hostname, **kwargs)
+
+
+class Novella(Celery):
+    """A Celery app whose workers are ours."""
+
+    @cached_property
+    def Worker(self) -> type[Worker]:  # noqa: N802  (Celery's name)
+        """The worker class, bound to this app as Celery binds its own."""
+        return self.subclass_with_self(Worker)
+
+
+def make_app() -> Celery:
+    """The app of workers and of Flower."""
+    configured = settings()
+    made = Novella("novella", broker=configured.broker_url, backend=configured.results)
+    made.conf.update(_common())
+    made.conf.update(
+        worker_pool="threads",
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        worker_send_task_events=True,
+        worker_enable_remote_control=True,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_hijack_root_logger=False,
+        task_acks_late=False,
+        task_track_started=False,
+        task_ignore_result=True,
+        result_expires=86400,
+        result_backend_transport_options={"retry_policy": {"timeout": 5.0}},
+        redis_socket_timeout=5.0,
+        redis_socket_connect_timeout=2.0,
+        redis_retry_on_timeout=False,
+        broker_connection_max_retries=None,
+        broker_connection_retry_on_startup=True,
+    )
+    return made
+
+
+def _common() -> dict[str, Any]:
+    return {
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "result_serializer": "json",
+        "task_default_queue": "conductor",
+        "task_create_missing_queues": True,
+        "task_routes": {
+            name: {"queue": queue} for name, queue in topology().tasks.items() if "{" not in queue
+        },
+        "broker_transport_options": {
+            "priority_steps": [0],
+            "socket_timeout": 10.0,
+            "socket_connect_timeout": 2.0,
+            "health_check_interval": 15,
+        },
+        "worker_hijack_root_logger": False,
+    }
+
+
+@functools.cache
+def publisher() -> Celery:
+    """An app that only publishes: no result backend, no retries, two seconds at most."""
+    made = Celery("novella-publisher", broker=settings().broker_url, set_as_current=False)
+    made.conf.update(_common())
+    made.conf.update(
+        result_backend=None,
+        task_ignore_result=True,
+        task_publish_retry=False,
+        broker_connection_timeout=1.0,
+        broker_transport_options={
+            "priority_steps": [0],
+            "max_retries": 0,
+            "interval_start": 0,
+            "socket_timeout": 2.0,
+            "socket_connect_timeout": 1.0,
+        },
+    )
+    return made
+
+
+def _logging(loglevel: Any = None, **kwargs: Any) -> None:
+    logs.configure(settings(), "worker")
+
+
+setup_logging.connect(_logging)
+
+
+app = make_app()

@@ -1,0 +1,249 @@
+"""Actions through their stages: the compare-and-set that everything else is guarded by.
+
+Rows are locked in one order everywhere: servers (by id), then their actions, then hosts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from app.domain.message import DO, UNDO, Fault, Key
+from app.domain.states import CANCELLED, FAILED, RUNNING, SUCCEEDED
+from app.models import Action, ActionEvent, Server, now
+from app.store.database import clock
+
+FIRST_RING = 2.0
+"""Seconds after which a stage that was sent once is rung by the sweep."""
+
+
+def hold(session: Session, key: Key) -> tuple[Action, Server] | None:
+    """Lock the action and its server, if it still stands at `key`; None when it does not."""
+    held = lock(session, key.action_id)
+    if held is None:
+        return None
+    action, server = held
+    stands = (
+        action.finished_at is None
+        and (action.stage, action.direction) == (key.stage, key.direction)
+        and server.fence == key.fence
+    )
+    return held if stands else None
+
+
+def lock(session: Session, action_id: str) -> tuple[Action, Server] | None:
+    """Lock the action and its server, in the order that all writers use."""
+    server_id = session.scalar(select(Action.server_id).where(Action.id == action_id))
+    if server_id is None:
+        return None
+    server = session.scalars(
+        select(Server).where(Server.id == server_id).with_for_update()
+    ).one_or_none()
+    action = session.scalars(
+        select(Action).where(Action.id == action_id).with_for_update()
+    ).one_or_none()
+    return (action, server) if action is not None and server is not None else None
+
+
+def hold_request(session: Session, request_id: str, stage: str) -> list[tuple[Action, Server]]:
+    """Lock every unfinished create of the request that stands at `stage`, in launch order."""
+    standing = (
+        select(Action.server_id)
+        .where(
+            Action.request_id == request_id,
+            Action.stage == stage,
+            Action.direction == DO,
+            Action.finished_at.is_(None),
+        )
+        .scalar_subquery()
+    )
+    servers = {
+        server.id: server
+        for server in session.scalars(
+            select(Server).where(Server.id.in_(standing)).order_by(Server.id).with_for_update()
+        )
+    }
+    actions = session.scalars(
+        select(Action)
+        .where(
+            Action.server_id.in_(list(servers)),
+            Action.request_id == request_id,
+            Action.stage == stage,
+            Action.direction == DO,
+            Action.finished_at.is_(None),
+        )
+        .order_by(Action.server_id)
+        .with_for_update()
+    )
+    held = [(action, servers[action.server_id]) for action in actions]
+    return sorted(held, key=lambda pair: pair[1].launch_index)
+
+
+def unfinished(session: Session, server_id: str) -> Action | None:
+    """The one action that the server has in flight."""
+    return session.scalars(
+        select(Action)
+        .where(Action.server_id == server_id, Action.finished_at.is_(None))
+        .with_for_update()
+    ).one_or_none()
+
+
+def key_of(action: Action, server: Server) -> Key:
+    """The key that the action's messages bear now."""
+    return Key(action.id, server.fence, action.stage, action.direction)
+
+
+def enter(
+    session: Session,
+    action: Action,
+    server: Server,
+    stage: str,
+    direction: str = DO,
+    slow: bool = False,
+) -> None:
+    """Move to `stage`: due for a ring in two seconds, with an event of its own.
+
+    A slow stage's clock starts when its host says that it began, any other's now.
+    """
+    action.stage, action.direction = stage, direction
+    action.state = RUNNING
+    action.started_at = action.started_at or clock(session)
+    action.next_ring_at = clock(session) + FIRST_RING
+    action.rings = 0
+    action.stage_started_at = None if slow else clock(session)
+    action.progress = 0
+    action.message = None
+    action.progress_at = None
+    action.revision += 1
+    begin_event(session, action, server)
+
+
+def begin_event(session: Session, action: Action, server: Server) -> None:
+    """Open the event of the stage that the action stands at."""
+    session.add(
+        ActionEvent(
+            action_id=action.id,
+            stage=action.stage,
+            direction=action.direction,
+            host=action.host,
+            fence=server.fence,
+            started_at=now(),
+        )
+    )
+    session.flush()
+
+
+def end_event(
+    session: Session, action: Action, result: str = SUCCEEDED, fault: Fault | None = None
+) -> None:
+    """Close the action's open events with `result`."""
+    session.flush()
+    session.execute(
+        update(ActionEvent)
+        .where(ActionEvent.action_id == action.id, ActionEvent.finished_at.is_(None))
+        .values(
+            finished_at=now(),
+            result=result,
+            host=action.host,
+            fault=asdict(fault) if fault else None,
+        )
+    )
+
+
+def inline_event(session: Session, action: Action, server: Server, stage: str) -> None:
+    """Record a step that was done within this transaction."""
+    session.add(
+        ActionEvent(
+            action_id=action.id,
+            stage=stage,
+            direction=action.direction,
+            host=action.host,
+            fence=server.fence,
+            started_at=now(),
+            finished_at=now(),
+            result=SUCCEEDED,
+        )
+    )
+
+
+def finish(
+    session: Session, action: Action, server: Server, state: str, fault: Fault | None = None
+) -> None:
+    """End the action; the server is idle again. A fault is kept in the action's words."""
+    event = {SUCCEEDED: SUCCEEDED, CANCELLED: CANCELLED}.get(state, FAILED)
+    end_event(session, action, event, fault)
+    action.state = state
+    action.finished_at = clock(session)
+    action.started_at = action.started_at or clock(session)
+    action.revision += 1
+    if state == SUCCEEDED:
+        action.progress = 100
+        action.message = None
+    if fault is not None:
+        action.fault = asdict(fault)
+    server.task_state = None
+
+
+def turn_back(
+    session: Session, action: Action, server: Server, stage: str, fault: Fault | None
+) -> None:
+    """Turn the action to undo, from `stage`; the fence makes whatever still runs void."""
+    end_event(session, action, FAILED if fault else CANCELLED, fault)
+    server.fence += 1
+    enter(session, action, server, stage, UNDO)
+
+
+def event_fault(fault: Fault) -> dict[str, Any]:
+    """The fault as rows and answers keep it."""
+    return asdict(fault)
+
+
+def sightings(session: Session, seen: Sequence[tuple[Key, str, int, str, bool]]) -> None:
+    """Note what heartbeats say of running stages: (key, host, percent, message, started).
+
+    A stage that a live beat names is not lost: its ring moves on by 10 s. Progress is coarse
+    here; the result backend has it live.
+    """
+    for key, host, percent, message, started in seen:
+        row = session.execute(
+            select(Action.progress, Action.message, Action.stage_started_at, Server.fence)
+            .join(Server, Server.id == Action.server_id)
+            .where(
+                Action.id == key.action_id,
+                Action.stage == key.stage,
+                Action.direction == key.direction,
+                Action.host == host,
+                Action.finished_at.is_(None),
+            )
+        ).one_or_none()
+        if row is None or row.fence != key.fence:
+            continue
+        values: dict[str, Any] = {"next_ring_at": now() + 10.0}
+        if started and row.stage_started_at is None:
+            values |= {"stage_started_at": now(), "progress_at": now()}
+        if (row.progress, row.message) != (percent, message or None):
+            values |= {
+                "progress": percent,
+                "message": message or None,
+                "progress_at": now(),
+                "revision": Action.revision + 1,
+            }
+        session.execute(
+            update(Action)
+            .where(
+                Action.id == key.action_id,
+                Action.stage == key.stage,
+                Action.direction == key.direction,
+                Action.finished_at.is_(None),
+            )
+            .values(**values)
+        )
+
+
+def server_of(session: Session, action: Action) -> Server | None:
+    """The action's server."""
+    return session.get(Server, action.server_id)

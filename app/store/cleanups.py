@@ -1,0 +1,58 @@
+"""What hosts still owe: rung like stages, ended only by the host's own word "absent"."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from app.models import Cleanup, Server
+from app.store import addresses, claims
+from app.store.database import clock
+
+
+def owe(session: Session, server: Server, host: str) -> None:
+    """Note that `host` must remove what it has of the server, at the server's fence by now."""
+    standing = session.scalars(
+        select(Cleanup)
+        .where(Cleanup.server_id == server.id, Cleanup.host == host)
+        .with_for_update()
+    ).one_or_none()
+    if standing is None:
+        session.add(
+            Cleanup(
+                server_id=server.id,
+                host=host,
+                fence=server.fence,
+                next_ring_at=clock(session) + 2.0,
+            )
+        )
+    else:
+        standing.fence = max(standing.fence, server.fence)
+        standing.next_ring_at = clock(session) + 2.0
+        standing.rings = 0
+    session.flush()
+
+
+def done(session: Session, cleanup_id: str, host: str, fence: int) -> bool:
+    """End a cleanup: free what the server held on the host. False when it is not that one."""
+    found = session.execute(
+        select(Cleanup, Server)
+        .join(Server, Server.id == Cleanup.server_id)
+        .where(Cleanup.id == cleanup_id, Cleanup.host == host, Cleanup.fence == fence)
+        .with_for_update(of=Server)
+    ).one_or_none()
+    if found is None:
+        return False
+    cleanup, server = found
+    session.execute(delete(Cleanup).where(Cleanup.id == cleanup.id))
+    session.flush()
+    if server.host != host or server.deleted_at is not None:
+        claims.release(session, server.id, host)
+    if server.deleted_at is not None and not any_of(session, server.id):
+        addresses.release(session, server.id)
+    return True
+
+
+def any_of(session: Session, server_id: str) -> bool:
+    """Whether some host still has something of the server to remove."""
+    return session.scalar(select(Cleanup.id).where(Cleanup.server_id == server_id)) is not None

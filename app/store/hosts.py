@@ -1,0 +1,77 @@
+"""Hosts: rows for the scheduler, states from the sweep, registration from an inventory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.orm import Session
+
+from app.errors import Conflict
+from app.models import Cleanup, Host, now
+from app.store.database import changed
+
+UP, DOWN, RECONCILING, DRIVER_DOWN = "up", "down", "reconciling", "driver_down"
+
+
+def get(session: Session, name: str) -> Host | None:
+    """The host of that name."""
+    return session.get(Host, name)
+
+
+def all_hosts(session: Session) -> list[Host]:
+    """Every host, by name."""
+    return list(session.scalars(select(Host).order_by(Host.name)))
+
+
+def usable(host: Host) -> bool:
+    """Whether new servers may be placed there."""
+    return host.state == UP and host.enabled and not host.forced_down
+
+
+def owing_cleanup(session: Session, server_id: str) -> set[str]:
+    """Hosts that still have something of the server to remove."""
+    return set(session.scalars(select(Cleanup.host).where(Cleanup.server_id == server_id)))
+
+
+def register(session: Session, name: str, uuid: str, facts: dict[str, Any]) -> Host:
+    """The host's row, made or brought up to date from `facts` (its columns).
+
+    Raises Conflict when the name belongs to another machine.
+    """
+    host = session.scalars(select(Host).where(Host.name == name).with_for_update()).first()
+    if host is None:
+        host = Host(name=name, uuid=uuid, **facts)
+        session.add(host)
+    elif host.uuid != uuid:
+        raise Conflict(
+            f"host name {name} belongs to the machine {host.uuid}, not to {uuid}: give this one "
+            "another name",
+            code="second_identity",
+        )
+    else:
+        for column, value in facts.items():
+            setattr(host, column, value)
+    session.flush()
+    return host
+
+
+def set_state(session: Session, name: str, was: str, state: str) -> bool:
+    """Move a host's state; False when somebody else moved it first."""
+    move = update(Host).where(Host.name == name, Host.state == was).values(state=state)
+    return changed(session, move) == 1
+
+
+def begin_session(session: Session, name: str, host_session: str) -> None:
+    """Note that the host's worker began anew: nothing is placed there until reconciled."""
+    session.execute(
+        update(Host)
+        .where(Host.name == name, or_(Host.session != host_session, Host.state == DOWN))
+        .values(session=host_session, state=RECONCILING)
+    )
+
+
+def touch(session: Session, names: list[str]) -> None:
+    """Note that these hosts were heard of just now."""
+    if names:
+        session.execute(update(Host).where(Host.name.in_(names)).values(last_seen=now()))

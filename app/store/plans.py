@@ -1,0 +1,58 @@
+"""What a host stage needs, read from the rows: the build plan and its image."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.domain.message import BuildPlan, Nic
+from app.domain.resources import Resources
+from app.models import Cloud, Image, Server
+from app.store import addresses
+
+
+def cloud_id(session: Session) -> str:
+    """The cloud's id."""
+    return session.scalars(select(Cloud.id)).one()
+
+
+def image_of(session: Session, server: Server) -> Image | None:
+    """The server's image row, also when it was deleted since."""
+    return session.get(Image, server.image_id) if server.image_id else None
+
+
+def build_plan(session: Session, server: Server) -> BuildPlan:
+    """The server's plan without its image source, which only a build needs."""
+    nics = tuple(
+        Nic(
+            port_id=port.id,
+            mac=port.mac,
+            address=port.address,
+            network_id=network.id,
+            network_name=network.name,
+            cidr=subnet.cidr,
+            gateway=subnet.gateway_ip,
+            dns=tuple(subnet.dns),
+            mtu=network.mtu,
+        )
+        for port, subnet, network in addresses.of_server(session, server.id)
+    )
+    return BuildPlan(
+        server_id=server.id,
+        project_id=server.project_id,
+        user_id=server.user_id,
+        fence=server.fence,
+        name=server.name,
+        hostname=server.hostname,
+        flavor_name=server.flavor_name,
+        resources=Resources(server.vcpus, server.ram_mb, server.disk_gb),
+        image=None,
+        nics=nics,
+        availability_zone=server.availability_zone or "nova",
+        metadata=dict(server.meta),
+        user_data=server.user_data,
+        key_name=server.key_name,
+        public_key=server.public_key,
+        launch_index=server.launch_index,
+        reservation_id=server.reservation_id,
+    )

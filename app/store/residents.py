@@ -1,0 +1,54 @@
+"""The servers of one host, as reconciliation compares them with what the host shows."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from app.models import Cleanup, MissingGuest, Server
+
+
+def lock(session: Session, server_id: str) -> Server | None:
+    """The server's row, deleted ones too, locked."""
+    return session.scalars(
+        select(Server).where(Server.id == server_id).with_for_update()
+    ).one_or_none()
+
+
+def of_host(session: Session, host: str) -> list[Server]:
+    """The servers that belong to `host`, locked in the order that all writers use."""
+    return list(
+        session.scalars(
+            select(Server)
+            .where(Server.host == host, Server.deleted_at.is_(None))
+            .order_by(Server.id)
+            .with_for_update()
+        )
+    )
+
+
+def has_cleanup(session: Session, server_id: str, host: str) -> bool:
+    """Whether the host already owes a cleanup of the server."""
+    found = select(Cleanup.id).where(Cleanup.server_id == server_id, Cleanup.host == host)
+    return session.scalar(found) is not None
+
+
+def found(session: Session, server_id: str) -> None:
+    """Forget that the server's guest was missed."""
+    session.execute(delete(MissingGuest).where(MissingGuest.server_id == server_id))
+
+
+def missed_before(session: Session, server: Server, host_session: str, generation: int) -> bool:
+    """Note that an inventory misses the guest; whether an older one missed it already."""
+    noted = session.get(MissingGuest, server.id)
+    if noted is None or noted.fence != server.fence:
+        session.merge(
+            MissingGuest(
+                server_id=server.id,
+                fence=server.fence,
+                session=host_session,
+                generation=generation,
+            )
+        )
+        return False
+    return (noted.session, noted.generation) != (host_session, generation)

@@ -1,0 +1,216 @@
+"""Reading servers: lists, one, and what their views need besides, in a fixed number of queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from app.domain.caller import Caller
+from app.errors import Invalid, NotFound
+from app.models import Action, Host, Network, Port, Server
+from app.store.paging import Page, page_of
+
+_KEYS: dict[str, InstrumentedAttribute] = {  # type: ignore[type-arg]
+    "created_at": Server.created_at,
+    "updated_at": Server.updated_at,
+    "display_name": Server.name,
+    "hostname": Server.hostname,
+    "host": Server.host,
+    "uuid": Server.id,
+    "instance_type_id": Server.flavor_id,
+    "image_ref": Server.image_id,
+    "vm_state": Server.vm_state,
+    "task_state": Server.task_state,
+    "power_state": Server.power_state,
+    "launched_at": Server.launched_at,
+    "terminated_at": Server.terminated_at,
+    "launch_index": Server.launch_index,
+    "availability_zone": Server.availability_zone,
+    "key_name": Server.key_name,
+    "project_id": Server.project_id,
+    "user_id": Server.user_id,
+}
+SORT_KEYS = tuple(_KEYS)
+
+
+@dataclass(frozen=True)
+class ServerQuery:
+    """`states` are (vm_state, task states or None for any); an empty tuple matches nothing."""
+
+    all_projects: bool = False
+    project_id: str | None = None
+    user_id: str | None = None
+    name: str | None = None
+    states: tuple[tuple[str, frozenset[str] | None], ...] | None = None
+    image_id: str | None = None
+    flavor_id: str | None = None
+    host: str | None = None
+    zone: str | None = None
+    reservation_id: str | None = None
+    key_name: str | None = None
+    address: str | None = None
+    ids: tuple[str, ...] | None = None
+    changed_since: float | None = None
+    deleted: bool | None = False
+    sort_key: str = "created_at"
+    page: Page = Page(descending=True)
+
+
+@dataclass(frozen=True)
+class Nic:
+    """An address of a server, with the name of its network."""
+
+    network_name: str
+    mac: str
+    address: str
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """What server views say of a host."""
+
+    hostname: str
+    state: str
+    enabled: bool
+    zone: str
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What the views of some servers need besides their rows, keyed by server id or host name.
+
+    `running` is the unfinished action of a server: its id and its progress in percent.
+    """
+
+    nics: dict[str, list[Nic]]
+    hosts: dict[str, HostFacts]
+    running: dict[str, tuple[str, int]]
+
+
+def page(session: Session, caller: Caller, wanted: ServerQuery) -> list[Server]:
+    """Servers that the caller may see, filtered and in order. Raises Invalid for a bad marker."""
+    query = _equals(_scope(caller, wanted), wanted)
+    if wanted.name is not None:
+        query = query.where(Server.name.regexp_match(wanted.name))
+    if wanted.states is not None:
+        query = query.where(_any_state(wanted.states))
+    if wanted.address is not None:
+        with_address = select(Port.server_id).where(Port.address.regexp_match(wanted.address))
+        query = query.where(Server.id.in_(with_address))
+    if wanted.ids is not None:
+        query = query.where(Server.id.in_(wanted.ids))
+    if wanted.changed_since is not None:
+        query = query.where(Server.updated_at >= wanted.changed_since)
+    if wanted.deleted is not None:
+        gone = Server.deleted_at.is_not(None) if wanted.deleted else Server.deleted_at.is_(None)
+        query = query.where(gone)
+    marker = _marker(session, caller, wanted)
+    query = page_of(query, wanted.page, _KEYS[wanted.sort_key], Server.id, marker)
+    return list(session.scalars(query))
+
+
+def _scope(caller: Caller, wanted: ServerQuery) -> Select[tuple[Server]]:
+    query = select(Server)
+    if not caller.is_admin or not wanted.all_projects:
+        return query.where(Server.project_id == caller.project_id)
+    if wanted.project_id is not None:
+        return query.where(Server.project_id == wanted.project_id)
+    return query
+
+
+def _equals(query: Select[tuple[Server]], wanted: ServerQuery) -> Select[tuple[Server]]:
+    for column, value in (
+        (Server.user_id, wanted.user_id),
+        (Server.image_id, wanted.image_id),
+        (Server.flavor_id, wanted.flavor_id),
+        (Server.host, wanted.host),
+        (Server.availability_zone, wanted.zone),
+        (Server.reservation_id, wanted.reservation_id),
+        (Server.key_name, wanted.key_name),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    return query
+
+
+def _any_state(
+    states: tuple[tuple[str, frozenset[str] | None], ...],
+) -> ColumnElement[bool]:
+    matches: ColumnElement[bool] = Server.id.is_(None)
+    for vm_state, tasks in states:
+        one = Server.vm_state == vm_state
+        matches = matches | (one if tasks is None else one & Server.task_state.in_(tasks))
+    return matches
+
+
+def _marker(session: Session, caller: Caller, wanted: ServerQuery) -> Server | None:
+    if wanted.page.marker is None:
+        return None
+    marker = session.scalars(_scope(caller, wanted).where(Server.id == wanted.page.marker)).first()
+    if marker is None:
+        raise Invalid(f"marker [{wanted.page.marker}] not found")
+    return marker
+
+
+def get(session: Session, caller: Caller, server_id: str, *, deleted: bool = False) -> Server:
+    """One server that the caller may see, else NotFound; deleted ones only when asked for."""
+    query = select(Server).where(Server.id == server_id)
+    if not caller.is_admin:
+        query = query.where(Server.project_id == caller.project_id)
+    if not deleted:
+        query = query.where(Server.deleted_at.is_(None))
+    server = session.scalars(query).first()
+    if server is None:
+        raise NotFound(f"Instance {server_id} could not be found.")
+    return server
+
+
+def extras(session: Session, servers: Sequence[Server]) -> Extras:
+    """Addresses, hosts and running actions of `servers`: three queries however many they are."""
+    ids = [server.id for server in servers]
+    names = {server.host for server in servers if server.host}
+    return Extras(_nics(session, ids), _hosts(session, names), _running(session, ids))
+
+
+def _nics(session: Session, ids: list[str]) -> dict[str, list[Nic]]:
+    query = (
+        select(Port.server_id, Network.name, Port.mac, Port.address)
+        .join(Network, Network.id == Port.network_id)
+        .where(Port.server_id.in_(ids))
+        .order_by(Port.position, Port.id)
+    )
+    found: dict[str, list[Nic]] = {}
+    for row in session.execute(query):
+        found.setdefault(row.server_id, []).append(Nic(row.name, row.mac, row.address))
+    return found
+
+
+def _hosts(session: Session, names: Iterable[str]) -> dict[str, HostFacts]:
+    query = select(Host.name, Host.hostname, Host.state, Host.enabled, Host.zone)
+    return {
+        row.name: HostFacts(row.hostname, row.state, row.enabled, row.zone)
+        for row in session.execute(query.where(Host.name.in_(list(names))))
+    }
+
+
+def _running(session: Session, ids: list[str]) -> dict[str, tuple[str, int]]:
+    query = select(Action.server_id, Action.id, Action.progress).where(
+        Action.server_id.in_(ids), Action.finished_at.is_(None)
+    )
+    return {row.server_id: (row.id, row.progress) for row in session.execute(query)}
+
+
+def reservation(session: Session, server_id: str) -> str:
+    """The reservation that a server was made in."""
+    return session.scalars(select(Server.reservation_id).where(Server.id == server_id)).one()
+
+
+def zones(session: Session) -> dict[str, list[Host]]:
+    """All hosts by availability zone."""
+    found: dict[str, list[Host]] = {}
+    for host in session.scalars(select(Host).order_by(Host.zone, Host.name)):
+        found.setdefault(host.zone, []).append(host)
+    return found

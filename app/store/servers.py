@@ -1,0 +1,241 @@
+"""Accepting requests: one transaction, after which the promise stands in the rows."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.config import settings
+from app.domain import states
+from app.domain.caller import Caller
+from app.domain.message import Fault
+from app.domain.new_servers import NewServers
+from app.domain.states import CANCELLED, KINDS, kind_of
+from app.errors import Conflict, NotFound
+from app.models import Action, Server, ServerNic, new_id
+from app.store import actions, endings, quotas
+from app.store.database import clock
+
+FIRST_STAGE = {
+    "delete": "destroy",
+    "start": "start",
+    "stop": "stop",
+    "reboot": "reboot",
+    "hard_reboot": "reboot",
+    "sync": "report",
+}
+"""Where each kind starts (the tests compare it with the workflows)."""
+
+
+def create(session: Session, caller: Caller, wanted: NewServers) -> list[Action]:
+    """Accept up to `max_count` new servers; one action each, all of one request.
+
+    Raises OverQuota when not even `min_count` fit the quota.
+    """
+    count = _affordable(session, caller, wanted)
+    reservation = "r-" + secrets.token_hex(4)
+    accepted = []
+    for index in range(count):
+        server = _new_server(caller, wanted, index if wanted.max_count > 1 else None)
+        server.reservation_id, server.launch_index = reservation, index
+        session.add(server)
+        session.flush()
+        for position, nic in enumerate(wanted.nics):
+            session.add(
+                ServerNic(
+                    server_id=server.id,
+                    position=position,
+                    network_id=nic.network_id,
+                    fixed_ip=nic.fixed_ip,
+                )
+            )
+        args = {"min_count": wanted.min_count}
+        accepted.append(_accept(session, caller, server, "create", "schedule", args))
+    session.flush()
+    return accepted
+
+
+def request(
+    session: Session, caller: Caller, server_id: str, kind: str, args: dict[str, Any]
+) -> Action:
+    """Accept a delete, start, stop or reboot of the caller's server.
+
+    A delete takes over whatever runs; repeated, it answers the first one's action. Raises
+    NotFound, and Conflict when locked or in the wrong state.
+    """
+    server = _locked(session, caller, server_id)
+    running = actions.unfinished(session, server_id)
+    if kind == "delete" and running is not None and running.kind == "delete":
+        return running
+    if server.locked and not caller.is_admin:
+        raise Conflict(f"Instance {server_id} is locked", code="locked")
+    rule = kind_of(kind, args)
+    rule.check(server_id, server.vm_state, server.task_state)
+    if rule.needs_host and server.host is None:
+        raise Conflict(f"Instance {server_id} is not ready", code="not_ready")
+    if rule.needs_launch and server.launched_at is None:
+        raise Conflict(
+            f"Cannot '{rule.verb or kind}' instance {server_id} while it has never been active",
+            code="wrong_state",
+        )
+    if running is not None:
+        _pre_empt(session, running, server, rule.name)
+    server.task_state = rule.task_state
+    action = _accept(session, caller, server, rule.name, FIRST_STAGE[rule.name], args)
+    if kind == "delete" and server.host is None:
+        endings.deleted(session, action, server)
+    return action
+
+
+def cancel(session: Session, caller: Caller, action_id: str) -> Action:
+    """Turn a create that has not been committed back; it ends as cancelled when undone.
+
+    Raises NotFound, and Conflict for whatever can no longer be cancelled.
+    """
+    owner = session.scalar(select(Action.server_id).where(Action.id == action_id))
+    if owner is None:
+        raise NotFound(f"task {action_id} could not be found")
+    try:
+        server = _locked(session, caller, owner)
+    except NotFound as error:
+        raise NotFound(f"task {action_id} could not be found") from error
+    action = actions.unfinished(session, server.id)
+    if action is None or action.id != action_id:
+        raise Conflict(f"task {action_id} has ended", code="ended")
+    if action.kind != "create" or action.stage not in ("schedule", "claim", "build"):
+        raise Conflict(f"task {action_id} ({action.kind}) is past its cancelling", code="too_late")
+    if action.direction == "undo":
+        return action
+    fault = Fault("cancelled", "cancelled on request before the server was committed to a host")
+    server.vm_state, server.task_state, server.fault = states.ERROR, None, vars(fault)
+    action.args = action.args | {"cancelled": True}
+    if action.stage == "build":
+        actions.turn_back(session, action, server, "destroy", fault)
+    else:
+        server.fence += 1
+        actions.finish(session, action, server, CANCELLED, fault)
+    return action
+
+
+def sync(session: Session, server: Server, request_id: str) -> Action | None:
+    """Ask the server's host to report its power state; None when an action is in flight."""
+    if server.host is None or actions.unfinished(session, server.id) is not None:
+        return None
+    asker = Caller(server.user_id, server.project_id, frozenset(), request_id)
+    return _accept(session, asker, server, "sync", FIRST_STAGE["sync"], {})
+
+
+def begin(session: Session, server: Server, kind: str, request_id: str) -> Action | None:
+    """Start an action of the cloud's own on an idle server (a host that came back)."""
+    if server.host is None or actions.unfinished(session, server.id) is not None:
+        return None
+    asker = Caller(server.user_id, server.project_id, frozenset(), request_id)
+    server.task_state = KINDS[kind].task_state
+    return _accept(session, asker, server, kind, FIRST_STAGE[kind], {})
+
+
+def _affordable(session: Session, caller: Caller, wanted: NewServers) -> int:
+    """Take quota for as many servers as fit, between min_count and max_count."""
+    size = wanted.flavor.resources
+    limits = quotas.limits(session, caller.project_id)
+    used = quotas.usage(session, caller.project_id)
+    each = quotas.needs(size, 1)
+    room = [
+        (limits[name] - used.get(name, 0)) // amount
+        for name, amount in each.items()
+        if amount and limits[name] >= 0
+    ]
+    count = max(wanted.min_count, min([wanted.max_count, *room]))
+    quotas.take(session, caller.project_id, quotas.needs(size, count))
+    return count
+
+
+def _new_server(caller: Caller, wanted: NewServers, number: int | None) -> Server:
+    name = wanted.name if number is None else f"{wanted.name}-{number + 1}"
+    size = wanted.flavor
+    return Server(
+        id=new_id(),
+        project_id=caller.project_id,
+        user_id=caller.user_id,
+        name=name,
+        description=wanted.description,
+        hostname=wanted.hostname or hostname_of(name),
+        vm_state=states.BUILDING,
+        task_state="scheduling",
+        flavor_id=size.id,
+        flavor_name=size.name,
+        vcpus=size.resources.vcpus,
+        ram_mb=size.resources.ram_mb,
+        disk_gb=size.resources.disk_gb,
+        ephemeral_gb=size.ephemeral_gb,
+        swap_mb=size.swap_mb,
+        extra_specs=size.extra_specs,
+        image_id=wanted.image_id,
+        key_name=wanted.key_name,
+        public_key=wanted.public_key,
+        user_data=wanted.user_data,
+        config_drive=wanted.config_drive,
+        meta=wanted.metadata,
+        availability_zone=wanted.availability_zone,
+        forced_host=wanted.forced_host,
+        access_ipv4=wanted.access_ipv4,
+        access_ipv6=wanted.access_ipv6,
+        fence=0,
+        power_state=0,
+    )
+
+
+def hostname_of(name: str) -> str:
+    """A host name made of a server's name: letters, digits and dashes, at most 63."""
+    cleaned = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")[:63].strip("-")
+    return cleaned or "server"
+
+
+def _accept(
+    session: Session, caller: Caller, server: Server, kind: str, stage: str, args: dict[str, Any]
+) -> Action:
+    server.fence += 1
+    configured = settings()
+    in_place = kind not in ("create", "delete")
+    action = Action(
+        id=new_id(),
+        server_id=server.id,
+        project_id=server.project_id,
+        user_id=caller.user_id,
+        request_id=caller.request_id,
+        kind=kind,
+        args=args,
+        state=states.QUEUED,
+        stage=stage,
+        direction="do",
+        host=server.host if kind != "create" else None,
+        next_ring_at=clock(session) + actions.FIRST_RING,
+        deadline=clock(session)
+        + (configured.inplace_deadline if in_place else configured.accept_deadline),
+        stage_started_at=clock(session),
+    )
+    session.add(action)
+    session.flush()
+    actions.begin_event(session, action, server)
+    return action
+
+
+def _locked(session: Session, caller: Caller, server_id: str) -> Server:
+    server = session.scalars(
+        select(Server).where(Server.id == server_id).with_for_update()
+    ).one_or_none()
+    mine = server is not None and (server.project_id == caller.project_id or caller.is_admin)
+    if server is None or not mine or server.deleted_at is not None:
+        raise NotFound(f"Instance {server_id} could not be found.", code="not_found")
+    return server
+
+
+def _pre_empt(session: Session, running: Action, server: Server, by: str) -> None:
+    """End what runs, as cancelled; what its host may hold is the newcomer's to clean: a server
+    keeps its host until that host has confirmed, or has become a cleanup."""
+    fault = Fault("pre_empted", f"taken over by a {by} of the same server")
+    actions.finish(session, running, server, CANCELLED, fault)

@@ -1,0 +1,176 @@
+"""What hosts post in Redis: heartbeats and inventories; and the epoch that tells of lost data.
+
+Both sides read and write here, so it knows neither database nor hypervisor.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import redis
+from kombu.exceptions import KombuError
+
+from app.config import settings
+from app.domain.message import Key
+
+VERSION = 1
+AWAY = (KombuError, redis.RedisError, OSError)
+"""What publishing and posting raise when the broker is away."""
+BEAT_TTL = 120
+INVENTORY_TTL = 900
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """One accepted, unfinished task of a host, waiting ones too; percent is 0 to 100."""
+
+    key: Key
+    percent: int = 0
+    message: str = ""
+    started: bool = False
+
+
+@dataclass(frozen=True)
+class Beat:
+    """A host's sign of life. `generation` is that of its newest inventory in this session."""
+
+    host: str
+    cloud_id: str
+    host_uuid: str
+    session: str
+    seq: int
+    driver_ok: bool
+    generation: int
+    tasks: tuple[Sighting, ...] = ()
+    version: int = VERSION
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A guest as its host knows it; `fence` is the highest of journal and guest.
+
+    `busy`: a task works on it, so its power state means nothing. `restart`: it was shut off by
+    the host's own restart, not by its owner or itself.
+    """
+
+    server_id: str
+    fence: int
+    committed: bool
+    power_state: int
+    busy: bool = False
+    restart: bool = False
+
+
+@dataclass(frozen=True)
+class Posting:
+    """A host's inventory, with the facts that its row is made of."""
+
+    host: str
+    cloud_id: str
+    host_uuid: str
+    session: str
+    generation: int
+    complete: bool
+    boot_id: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    guests: tuple[Entry, ...] = ()
+    leftovers: tuple[tuple[str, int], ...] = ()
+    version: int = VERSION
+
+
+@functools.cache
+def client() -> redis.Redis:
+    """A Redis client with short time limits: whoever asks must not hang with Redis."""
+    return redis.Redis.from_url(
+        settings().results, socket_timeout=2.0, socket_connect_timeout=1.0, decode_responses=True
+    )
+
+
+def post_beat(beat: Beat) -> None:
+    """Post a heartbeat. Raises redis.RedisError."""
+    with client().pipeline(transaction=False) as pipe:
+        pipe.sadd("hosts", beat.host)
+        pipe.set(f"hb:{beat.host}", json.dumps(asdict(beat)), ex=BEAT_TTL)
+        pipe.execute()
+
+
+def beats() -> list[Beat]:
+    """The newest heartbeat of every host. Raises redis.RedisError."""
+    names = sorted(str(name) for name in client().smembers("hosts"))
+    texts = client().mget([f"hb:{name}" for name in names]) if names else []
+    return [beat for text in texts if text and (beat := _beat(str(text)))]
+
+
+def _beat(text: str) -> Beat | None:
+    data = json.loads(text)
+    if data.get("version") != VERSION:
+        return None
+    tasks = tuple(Sighting(**{**task, "key": Key(**task["key"])}) for task in data.pop("tasks"))
+    return Beat(tasks=tasks, **data)
+
+
+def post_inventory(posting: Posting) -> None:
+    """Post an inventory. Raises redis.RedisError."""
+    client().set(f"inv:{posting.host}", json.dumps(asdict(posting)), ex=INVENTORY_TTL)
+
+
+def inventory(host: str) -> Posting | None:
+    """The newest inventory of a host. Raises redis.RedisError."""
+    text = client().get(f"inv:{host}")
+    data = json.loads(str(text)) if text else {}
+    if data.get("version") != VERSION:
+        return None
+    guests = tuple(Entry(**entry) for entry in data.pop("guests"))
+    leftovers = tuple((server, fence) for server, fence in data.pop("leftovers"))
+    return Posting(guests=guests, leftovers=leftovers, **data)
+
+
+def announce(cloud_id: str) -> None:
+    """Tell hosts the cloud's id, for those that were not configured with it."""
+    client().set("cloud", cloud_id)
+
+
+def cloud_id() -> str | None:
+    """The announced cloud id. Raises redis.RedisError."""
+    announced = client().get("cloud")
+    return str(announced) if announced else None
+
+
+def epoch(fresh: str) -> str:
+    """The epoch that stands in Redis; `fresh` becomes it when there is none (data was lost)."""
+    client().set("epoch", fresh, nx=True)
+    return str(client().get("epoch"))
+
+
+def refuse(host: str, host_uuid: str, reason: str) -> None:
+    """Tell the machine `host_uuid` that it cannot be `host`."""
+    client().set(f"refused:{host}:{host_uuid}", reason, ex=60)
+
+
+def refusal(host: str, host_uuid: str) -> str | None:
+    """Why this machine cannot be `host`, if it cannot. Raises redis.RedisError."""
+    reason = client().get(f"refused:{host}:{host_uuid}")
+    return str(reason) if reason else None
+
+
+def answer(request_id: str, content: dict[str, Any], seconds: int) -> None:
+    """Answer a read-only host call. Raises redis.RedisError."""
+    with client().pipeline(transaction=True) as pipe:
+        pipe.rpush(f"answer:{request_id}", json.dumps(content))
+        pipe.expire(f"answer:{request_id}", seconds)
+        pipe.execute()
+
+
+def await_answer(request_id: str, seconds: float) -> dict[str, Any] | None:
+    """The answer to a read-only host call, or None after `seconds`."""
+    with redis.Redis.from_url(
+        settings().results,
+        socket_timeout=seconds + 1.0,
+        socket_connect_timeout=1.0,
+        decode_responses=True,
+    ) as waiting:
+        popped = waiting.blpop([f"answer:{request_id}"], timeout=seconds)
+    return json.loads(popped[1]) if popped else None

@@ -1,0 +1,124 @@
+"""What happens to actions whose host went away or whose time ran out."""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Session
+
+from app.config import settings
+from app.domain.message import UNDO, Fault
+from app.models import Action, Server
+from app.store import actions, cleanups, endings, hosts, ringing
+from app.store.database import clock
+from app.tasks.control import verdict
+from app.tasks.workflow import WORKFLOWS
+
+LOST = "host_lost"
+
+
+def host_went_down(session: Session, host: str) -> list[Action]:
+    """Move on everything that was with `host`; in-place actions wait for it to their deadline.
+
+    Returns the actions that ended.
+    """
+    ended: list[Action] = []
+    for action_id in ringing.on_host(session, host):
+        held = actions.lock(session, action_id)
+        if held is None or held[0].finished_at is not None or held[0].host != host:
+            continue
+        leave_down_host(session, *held)
+        if held[0].finished_at is not None:
+            ended.append(held[0])
+    return ended
+
+
+def leave_down_host(session: Session, action: Action, server: Server) -> None:
+    """Move one action off a host that is down, if its kind does not wait for the return."""
+    if action.direction == UNDO or action.kind == "delete":
+        leave_to_cleanup(session, action, server)
+    elif action.kind == "create" and action.stage == "build":
+        fault = Fault(LOST, "the host went down while building", retriable=True)
+        verdict.build_failed(session, action, server, fault)
+        leave_to_cleanup(session, action, server)
+
+
+def leave_to_cleanup(session: Session, action: Action, server: Server) -> None:
+    """The host cannot confirm: end for the user, or go on elsewhere; the rest is owed."""
+    if action.host is None:
+        return
+    server.fence += 1
+    cleanups.owe(session, server, action.host)
+    if action.kind == "delete":
+        endings.gone(session, action, server)
+        return
+    actions.end_event(session, action, "failed")
+    action.host = server.host = None
+    verdict.after_undo(session, action, server)
+
+
+def expire(session: Session, action_id: str) -> Action | None:
+    """End or turn back an action past one of its deadlines; it, when it ended."""
+    held = actions.lock(session, action_id)
+    if held is None or held[0].finished_at is not None:
+        return None
+    action, server = held
+    host = hosts.get(session, action.host) if action.host else None
+    if host is not None and host.state == hosts.DOWN:
+        leave_down_host(session, action, server)
+    if action.finished_at is not None:
+        return action
+    reason = _past(session, action)
+    if reason is None or action.rings == 0:
+        return None
+    fault = Fault("deadline", f"{action.host or 'control plane'}: {action.stage}: {reason}")
+    if action.direction == UNDO or action.kind == "delete":
+        leave_to_cleanup(session, action, server)
+    elif action.kind != "create":
+        server.fence += 1
+        endings.failed(session, action, server, fault)
+    elif action.stage == "build":
+        again = Fault(fault.code, fault.message, retriable=clock(session) < action.deadline)
+        verdict.build_failed(session, action, server, again)
+    elif action.stage == "resume":
+        server.fence += 1
+        lost = Fault(
+            LOST,
+            f"{action.host}: host lost while starting; delete the server, or bring the host back",
+        )
+        endings.broken(session, action, server, lost)
+    else:
+        server.fence += 1
+        endings.unplaced(session, action, server)
+        endings.broken(session, action, server, fault)
+    return action if action.finished_at is not None else None
+
+
+def _past(session: Session, action: Action) -> str | None:
+    """Which deadline the action is past, in words; None when it is not."""
+    configured, time = settings(), clock(session)
+    if time >= action.deadline:
+        return f"not done within {action.deadline - action.created_at:.0f} s of its acceptance"
+    if action.stage_started_at is None:
+        return None
+    running = time - action.stage_started_at
+    step = WORKFLOWS[action.kind].step(action.stage)
+    if action.direction == UNDO or action.stage == "destroy":
+        limit = configured.destroy_deadline
+    elif action.stage == "resume":
+        limit = configured.resume_deadline
+    elif step.slow:
+        if time - (action.progress_at or time) >= configured.progress_deadline:
+            return f"no progress for {configured.progress_deadline:.0f} s"
+        limit = configured.slow_deadline
+    else:
+        return None
+    return f"not done after {limit:.0f} s" if running >= limit else None
+
+
+def host_is_down(session: Session, name: str) -> list[Action] | None:
+    """Declare a host down and move on what was with it; None when another sweep was first."""
+    host = hosts.get(session, name)
+    if host is None or host.state == hosts.DOWN:
+        return None
+    if not hosts.set_state(session, name, host.state, hosts.DOWN):
+        return None
+    return host_went_down(session, name)

@@ -1,0 +1,212 @@
+"""The sweep: a thread in every scheduler worker that rings what is due. The guarantee.
+
+Rows finish with the chain switched off. Copies of the sweep are harmless: each due row is
+taken by one UPDATE, host states move by compare-and-set.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+import uuid
+
+import redis
+from celery import bootsteps, chain, current_app
+from sqlalchemy.exc import SQLAlchemyError
+
+from app import logs
+from app.celery import app
+from app.config import settings
+from app.errors import NovellaError
+from app.models import Host
+from app.store import actions, hosts, plans, ringing
+from app.store.database import reading, transaction
+from app.tasks import board, messages, publish, results
+from app.tasks.board import Beat
+from app.tasks.control import losses
+from app.tasks.control.host_states import Watch
+from app.tasks.workflow import WORKFLOWS
+
+log = logs.get(__name__)
+STALE_PASS_SECONDS = 60.0
+GAP_SECONDS = 5.0
+SLOW = [step.name for flow in WORKFLOWS.values() for step in flow.steps if step.slow]
+
+
+class Sweep:
+    """One worker's sweep: its watch over the hosts, and the epoch that it knows."""
+
+    def __init__(self) -> None:
+        self.watch = Watch(settings().down_after)
+        self.epoch: str | None = None
+        self.finished = time.monotonic()
+        self.touched = 0.0
+        self._end = threading.Event()
+
+    def start(self) -> None:
+        """Start the sweep and the watchdog that ends the worker when a pass hangs."""
+        threading.Thread(target=self._loop, name="sweep", daemon=True).start()
+        threading.Thread(target=self._guard, name="sweep-watchdog", daemon=True).start()
+
+    def stop(self) -> None:
+        """End after the present pass."""
+        self._end.set()
+
+    def _loop(self) -> None:
+        while not self._end.wait(settings().sweep_seconds * random.uniform(0.8, 1.2)):
+            now = time.monotonic()
+            if now - self.finished > GAP_SECONDS:
+                self.watch.restart(now)
+            try:
+                self.run()
+            except (NovellaError, SQLAlchemyError, *board.AWAY) as error:
+                log.warning("sweep pass failed", error=str(error))
+            except Exception:  # noqa: BLE001  (the sweep is the guarantee: it goes on)
+                log.exception("sweep pass failed")
+            self.finished = time.monotonic()
+
+    def _guard(self) -> None:
+        while not self._end.wait(5.0):
+            if time.monotonic() - self.finished > STALE_PASS_SECONDS:
+                log.error("a sweep pass hangs: ending this worker for its supervisor to restart")
+                os._exit(70)
+
+    def run(self) -> None:
+        """One pass."""
+        try:
+            self._look_at_hosts()
+        except redis.RedisError as error:
+            self.watch.restart(time.monotonic())
+            log.warning("Redis is away", error=str(error))
+        self._expire()
+        self._ring()
+
+    def _look_at_hosts(self) -> None:
+        beats = board.beats()
+        self._check_epoch()
+        with reading() as session:
+            rows = {host.name: host for host in hosts.all_hosts(session)}
+            cloud = plans.cloud_id(session)
+        board.announce(cloud)
+        beats = [beat for beat in beats if beat.cloud_id == cloud]
+        fresh, stale = self.watch.look(beats, list(rows), time.monotonic())
+        for beat in fresh:
+            self._apply(beat, rows.get(beat.host))
+        if time.monotonic() - self.touched > 10.0:
+            self.touched = time.monotonic()
+            with transaction() as session:
+                hosts.touch(session, [beat.host for beat in fresh])
+        for name in stale:
+            if rows[name].state != hosts.DOWN:
+                self._declare_down(name)
+
+    def _check_epoch(self) -> None:
+        found = board.epoch(str(uuid.uuid4()))
+        if self.epoch is not None and found != self.epoch:
+            log.warning("the broker lost its data: ringing everything unfinished")
+            self.watch.restart(time.monotonic())
+            with transaction() as session:
+                ringing.ring_everything(session)
+        self.epoch = found
+
+    def _apply(self, beat: Beat, row: Host | None) -> None:
+        """Bring one host's row in line with its new beat."""
+        if row is not None and row.uuid != beat.host_uuid:
+            log.error("a second machine uses this host's name", host=beat.host, uuid=beat.host_uuid)
+            reason = f"the name {beat.host} belongs to the machine {row.uuid}"
+            board.refuse(beat.host, beat.host_uuid, reason)
+            return
+        if row is not None and (row.session != beat.session or row.state == hosts.DOWN):
+            with transaction() as session:
+                hosts.begin_session(session, beat.host, beat.session)
+                ringing.ring_host(session, beat.host)
+        elif row is not None:
+            self._driver(beat, row)
+        if row is None or (row.generation_session, row.generation) != (
+            beat.session,
+            beat.generation,
+        ):
+            self._send("reconcile", beat.host)
+        if beat.tasks:
+            self._sightings(beat)
+
+    def _driver(self, beat: Beat, row: Host) -> None:
+        if not beat.driver_ok and row.state in (hosts.UP, hosts.RECONCILING):
+            with transaction() as session:
+                hosts.set_state(session, row.name, row.state, hosts.DRIVER_DOWN)
+            log.warning("the hypervisor does not answer", host=row.name)
+        elif beat.driver_ok and row.state == hosts.DRIVER_DOWN:
+            with transaction() as session:
+                hosts.set_state(session, row.name, hosts.DRIVER_DOWN, hosts.RECONCILING)
+                ringing.ring_host(session, row.name)
+            self._send("reconcile", row.name)
+
+    def _sightings(self, beat: Beat) -> None:
+        seen = [(s.key, beat.host, s.percent, s.message, s.started) for s in beat.tasks]
+        with transaction() as session:
+            actions.sightings(session, seen)
+
+    def _declare_down(self, name: str) -> None:
+        with transaction() as session:
+            ended = losses.host_is_down(session, name)
+        if ended is not None:
+            log.error("host is down: no heartbeat", host=name, seconds=settings().down_after)
+        for action in ended or []:
+            results.store(action)
+
+    def _expire(self) -> None:
+        with reading() as session:
+            ids = ringing.overdue(session)
+        for action_id in ids:
+            with transaction() as session:
+                ended = losses.expire(session, action_id)
+            if ended is not None:
+                results.store(ended)
+
+    def _ring(self) -> None:
+        requests = set()
+        with transaction() as session:
+            reachable = ringing.names_in_state(session, (hosts.UP, hosts.RECONCILING))
+            due = ringing.due_actions(session, reachable)
+            signatures = []
+            for action, server in due:
+                if not publish.is_on_host(action):
+                    requests.add((action.stage, action.request_id))
+                elif ringing.dispatchable(session, action, SLOW):
+                    signatures.append(publish.host_stage(session, current_app, action, server))
+            for cleanup in ringing.due_cleanups(session, reachable):
+                host = session.get(Host, cleanup.host)
+                if host is not None:
+                    message = messages.for_cleanup(session, cleanup, host)
+                    signatures.append(publish.on_host(current_app, "destroy", message))
+        for stage, request_id in sorted(requests):
+            self._send(stage, request_id)
+        for signature in signatures:
+            if signature is not None:
+                chain(signature, publish.settle(current_app), app=current_app).apply_async()
+
+    def _send(self, stage: str, argument: str) -> None:
+        publish.control(current_app, stage, argument).apply_async()
+
+
+class SweepStep(bootsteps.StartStopStep):
+    """Starts the sweep with the worker."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, parent: object, **kwargs: object) -> None:
+        super().__init__(parent, **kwargs)
+        self.sweep = Sweep()
+
+    def start(self, parent: object) -> None:
+        """Start the thread."""
+        self.sweep.start()
+
+    def stop(self, parent: object) -> None:
+        """Let the thread end."""
+        self.sweep.stop()
+
+
+app.steps["worker"].add(SweepStep)

@@ -1,0 +1,161 @@
+"""The control plane's tasks: open a transaction, let store and verdict decide, ring what is next.
+
+A lost compare-and-set raises Ignore: a plain return would continue the chain and store a false,
+sticky SUCCESS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from celery import Task, chain, current_app, shared_task
+from celery.exceptions import Ignore
+
+from app import logs
+from app.config import settings
+from app.domain import states
+from app.domain.message import outcome as read_outcome
+from app.models import Action
+from app.store import actions, cleanups
+from app.store.database import reading, transaction
+from app.tasks import board, publish, results
+from app.tasks.control import claim as claiming
+from app.tasks.control import reconcile as reconciling
+from app.tasks.control import schedule as scheduling
+from app.tasks.control import verdict
+from app.tasks.results import ActionFailed
+
+log = logs.get(__name__)
+
+
+@shared_task(bind=True, name="novella.schedule")
+def schedule(self: Task, request_id: str) -> None:
+    """Choose hosts for the request's servers."""
+    with logs.bound(request_id=request_id), transaction() as session:
+        ended = scheduling.schedule(session, request_id)
+        waiting = [a.id for a, _ in actions.hold_request(session, request_id, "claim")]
+    _store(ended)
+    if not waiting:
+        raise Ignore
+    if not self.request.chain:
+        _send(publish.control(current_app, "claim", request_id))
+
+
+@shared_task(bind=True, name="novella.claim")
+def claim(self: Task, request_id: str) -> None:
+    """Claim what schedule chose, and send each server's build to its host."""
+    with logs.bound(request_id=request_id), transaction() as session:
+        built, again, ended = claiming.claim(session, request_id)
+    _store(ended)
+    if again:
+        _send(publish.control(current_app, "schedule", request_id))
+    if not settings().chain:
+        raise Ignore
+    own = _last_id(self)
+    replacement = None
+    for action in built:
+        build = _host_signature(action)
+        if build is not None and action.id == own:
+            replacement = build
+        elif build is not None:
+            pollable = action.id if action.tries == 0 else None
+            _send(chain(build, publish.settle(current_app, pollable), app=current_app))
+    if replacement is None:
+        raise Ignore
+    raise self.replace(replacement)
+
+
+@shared_task(bind=True, name="novella.settle", ignore_result=False, throws=(ActionFailed,))
+def settle(self: Task, outcome: dict[str, Any]) -> dict[str, Any]:
+    """Write a host's outcome into the row, if the row still stands where the host was sent."""
+    read = read_outcome(outcome)
+    with logs.bound(
+        request_id=read.request_id, server_id=read.server_id, task_id=read.key.action_id
+    ):
+        with transaction() as session:
+            held = actions.hold(session, read.key)
+            if held is not None and held[0].host == read.host:
+                verdict.apply(session, *held, read)
+                action = held[0]
+            else:
+                action = None
+                cleaned = read.result in ("done", "absent") and cleanups.done(
+                    session, read.key.action_id, read.host, read.key.fence
+                )
+        if action is None:
+            if not cleaned:
+                _store_again(read.key.action_id)
+            raise Ignore
+        log.info("settled", stage=read.key.stage, result=read.result, state=action.state)
+        return _go_on(self, action)
+
+
+@shared_task(name="novella.reconcile")
+def reconcile(host: str) -> None:
+    """Bring the rows in line with a host's newest inventory."""
+    with logs.bound(host=host):
+        for action in reconciling.reconcile(host):
+            publish.ring([action])
+
+
+def _last_id(task: Task) -> str | None:
+    """The id of the last task of the chain that `task` runs in (Celery keeps the rest reversed)."""
+    rest = task.request.chain
+    return rest[0]["options"].get("task_id") if rest else None
+
+
+def _go_on(task: Task, action: Action) -> dict[str, Any]:
+    if action.finished_at is None:
+        following = _next_stage(action)
+        if following is None:
+            raise Ignore
+        raise task.replace(following)
+    if task.request.id != action.id:
+        results.store(action)
+        raise Ignore
+    if action.state == states.SUCCEEDED:
+        return results.document(action)
+    raise results.failure(action)
+
+
+def _next_stage(action: Action) -> Any:
+    if not settings().chain:
+        return None
+    if not publish.is_on_host(action):
+        first = publish.control(current_app, action.stage, action.request_id)
+        rest = publish.control(current_app, "claim", action.request_id)
+        return chain(first, rest, publish.settle(current_app), app=current_app)
+    made = _host_signature(action)
+    return made and chain(made, publish.settle(current_app), app=current_app)
+
+
+def _host_signature(action: Action) -> Any:
+    with reading() as session:
+        held = session.get(Action, action.id)
+        if held is None or held.stage != action.stage:
+            return None
+        server = actions.server_of(session, held)
+        return server and publish.host_stage(session, current_app, held, server)
+
+
+def _store(ended: Sequence[Action]) -> None:
+    for action in ended:
+        results.store(action)
+
+
+def _store_again(action_id: str) -> None:
+    """A late outcome came after the end: progress may have been stored over the result."""
+    with reading() as session:
+        action = session.get(Action, action_id)
+    if action is not None and action.finished_at is not None and action.state != states.SUCCEEDED:
+        results.store(action)
+
+
+def _send(signature: Any) -> None:
+    if not settings().chain:
+        return
+    try:
+        signature.apply_async()
+    except board.AWAY as error:
+        log.warning("could not ring; the sweep will", error=str(error))

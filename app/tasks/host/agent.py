@@ -1,0 +1,204 @@
+"""The host agent: started by any worker that consumes a queue of the form `host-<name>`.
+
+It opens the hypervisor, keeps the journal, posts heartbeats, progress and inventories, and
+hands messages that are meant for this session to the intake.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from pathlib import Path
+from typing import IO
+
+import redis
+from celery import bootsteps, current_app
+
+from app import logs
+from app.celery import app
+from app.config import Settings, settings
+from app.domain.guest import HostFacts
+from app.domain.message import HostMessage, Outcome
+from app.errors import HostFault
+from app.tasks import board
+from app.tasks.board import Beat
+from app.tasks.host.effects import Effects
+from app.tasks.host.intake import Intake
+from app.tasks.host.inventory import InventoryPoster
+from app.tasks.host.journal import Journal
+from app.tasks.host.progress import ProgressPoster
+from app.tasks.host.room import Room
+from app.tasks.host.session import Session
+from app.topology import topology
+from app.virt.loader import load_driver
+
+log = logs.get(__name__)
+AGENTS: dict[str, Agent] = {}
+HEALTH_SECONDS = 5.0
+CLOUD_SECONDS = 120.0
+EXIT_CONFIG = 78
+
+
+class Agent:
+    """One hypervisor's agent; see the module."""
+
+    def __init__(self, name: str, configured: Settings) -> None:
+        self.name = name
+        self.settings = configured
+        self.directory = configured.path("hosts", name)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._lock = _only_agent(self.directory / "agent.lock", name)
+        self.journal = Journal(self.directory / "journal.sqlite")
+        self.session = Session(configured.session_seconds)
+        self.cloud_id = ""
+        self.facts: HostFacts | None = None
+        self.driver_ok = False
+        self._seq = 0
+        self.ended = threading.Event()
+        self.ready = threading.Event()
+
+    def start(self) -> None:
+        """Begin in the background: a hung hypervisor must not hang the worker."""
+        threading.Thread(target=self._begin, name=f"agent-{self.name}", daemon=True).start()
+
+    def stop(self) -> None:
+        """Let the threads end; guests run on."""
+        self.ended.set()
+
+    def _begin(self) -> None:
+        self.cloud_id = self._find_cloud()
+        self.driver = load_driver(self.settings, self.name, self.cloud_id)
+        effects = Effects(self.driver, float(self.settings.shutdown_seconds))
+        self.intake = Intake(self.name, self.journal, effects, Room(self.settings.builds_per_host))
+        while not self._open():
+            if self.ended.wait(HEALTH_SECONDS):
+                return
+        self.inventory = InventoryPoster(self)
+        self.driver.listen(self.inventory.guest_changed)
+        self.ready.set()
+        loops = (
+            ("beat", self._beat_loop),
+            ("inventory", self.inventory.loop),
+            ("health", self._health_loop),
+            ("progress", ProgressPoster(self.intake.tasks, self.ended).loop),
+        )
+        for name, loop in loops:
+            threading.Thread(target=loop, name=f"{name}-{self.name}", daemon=True).start()
+
+    def _find_cloud(self) -> str:
+        """The cloud's id: configured, remembered, or announced by the control plane."""
+        known = self.settings.cloud_id or self.journal.note("cloud_id")
+        deadline = time.monotonic() + CLOUD_SECONDS
+        while not known and time.monotonic() < deadline and not self.ended.wait(1.0):
+            try:
+                known = board.cloud_id()
+            except redis.RedisError as error:
+                log.warning("waiting for Redis", host=self.name, error=str(error))
+        if not known:
+            log.error(
+                "no cloud found: set NOVELLA_CLOUD_ID, or start a scheduler worker on this broker",
+                host=self.name,
+            )
+            os._exit(EXIT_CONFIG)
+        self.journal.set_note("cloud_id", known)
+        return known
+
+    def _open(self) -> bool:
+        try:
+            self.driver.open()
+            self.facts = self.driver.facts()
+        except HostFault as error:
+            log.error("cannot open the hypervisor", host=self.name, error=error.message)
+            return False
+        self.driver_ok = True
+        return True
+
+    def _beat_loop(self) -> None:
+        while not self.ended.is_set():
+            self.beat()
+            self.ended.wait(self.settings.beat_seconds)
+
+    def beat(self) -> None:
+        """Post one heartbeat; a session that was cut off too long is begun anew first."""
+        session = self.session.current()
+        if session != self.inventory.session:
+            log.info("new session", host=self.name, session=session)
+            self.inventory.wake()
+        self._seq += 1
+        beat = Beat(
+            host=self.name,
+            cloud_id=self.cloud_id,
+            host_uuid=self.uuid,
+            session=session,
+            seq=self._seq,
+            driver_ok=self.driver_ok,
+            generation=self.inventory.generation,
+            tasks=self.intake.tasks.sightings(),
+        )
+        try:
+            board.post_beat(beat)
+            self.session.beat_got_through(session)
+            reason = board.refusal(self.name, self.uuid)
+        except redis.RedisError as error:
+            log.warning("heartbeat not posted", host=self.name, error=str(error))
+            return
+        if reason is not None:
+            log.error("this host is refused; give it another name", host=self.name, reason=reason)
+            os._exit(EXIT_CONFIG)
+
+    def _health_loop(self) -> None:
+        while not self.ended.wait(HEALTH_SECONDS):
+            was, self.driver_ok = self.driver_ok, self.driver.healthy()
+            if self.driver_ok and not was:
+                self.inventory.wake()
+            if was and not self.driver_ok:
+                log.error("the hypervisor does not answer", host=self.name)
+
+    @property
+    def uuid(self) -> str:
+        """The machine's identity, as its hypervisor tells it."""
+        return self.facts.uuid if self.facts else ""
+
+    def handle(self, message: HostMessage) -> Outcome | None:
+        """Run a message, if it was sent to this machine in this session; None drops it."""
+        sent_to = (message.cloud_id, message.host_uuid, message.session)
+        if not self.ready.is_set() or sent_to != (self.cloud_id, self.uuid, self.session.current()):
+            log.info("dropped: sent to another session", stage=message.key.stage)
+            return None
+        outcome = self.intake.handle(message)
+        self.inventory.task_ended(message.server_id, outcome)
+        return outcome
+
+
+def _only_agent(path: Path, name: str) -> IO[str]:
+    """Hold the lock of this host's state; ends the process when another agent holds it."""
+    lock = path.open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        log.error("another agent runs for this host and state directory", host=name)
+        os._exit(EXIT_CONFIG)
+    return lock
+
+
+class AgentStep(bootsteps.StartStopStep):
+    """Starts an agent for each `host-<name>` queue of the worker."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def start(self, parent: object) -> None:
+        """Start the agents."""
+        queues = list(current_app.amqp.queues.consume_from)
+        for name in topology().hosts(queues):
+            AGENTS[name] = Agent(name, settings())
+            AGENTS[name].start()
+
+    def stop(self, parent: object) -> None:
+        """Stop the agents."""
+        for agent in AGENTS.values():
+            agent.stop()
+
+
+app.steps["worker"].add(AgentStep)

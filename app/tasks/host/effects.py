@@ -1,0 +1,89 @@
+"""What each host stage does: one driver call, and what its answer means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.domain.message import ABSENT, DONE, NOT_COMMITTED, BuildPlan, HostMessage
+from app.errors import Bug, HostFault
+from app.tasks.host.running import Running
+from app.virt.driver import Driver
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An effect's result (one of RESULTS) and the guest's power state after it."""
+
+    result: str = DONE
+    power_state: int = 0
+
+
+@dataclass(frozen=True)
+class Effects:
+    """The effects on one host; `shutdown_seconds` is how long a guest may take to shut down."""
+
+    driver: Driver
+    shutdown_seconds: float
+
+    def of(self, stage: str) -> Callable[[HostMessage, Running], Answer]:
+        """The effect of that stage. Raises Bug for a stage that hosts do not have."""
+        effect = getattr(self, stage, None)
+        if stage.startswith("_") or stage in ("of", "driver") or not callable(effect):
+            raise Bug(f"hosts have no stage {stage}")
+        return effect
+
+    def build(self, message: HostMessage, task: Running) -> Answer:
+        """Build the guest and leave it paused."""
+
+        def report(percent: int, text: str) -> None:
+            task.percent, task.message = percent, text
+
+        guest = self.driver.spawn(_plan(message), task.cancel, report)
+        return Answer(power_state=guest.power_state)
+
+    def resume(self, message: HostMessage, task: Running) -> Answer:
+        """Commit the guest and let it run."""
+        try:
+            guest = self.driver.commit(message.server_id, message.key.fence)
+        except HostFault as error:
+            if error.code == NOT_COMMITTED:
+                return Answer(NOT_COMMITTED)
+            raise
+        return Answer(power_state=guest.power_state)
+
+    def start(self, message: HostMessage, task: Running) -> Answer:
+        """Run a guest that was shut off."""
+        guest = self.driver.start(_plan(message), message.key.fence)
+        return Answer(power_state=guest.power_state)
+
+    def stop(self, message: HostMessage, task: Running) -> Answer:
+        """Shut the guest down, by force when it does not listen."""
+        guest = self.driver.stop(
+            message.server_id, message.key.fence, self.shutdown_seconds, task.cancel
+        )
+        return Answer(power_state=guest.power_state)
+
+    def reboot(self, message: HostMessage, task: Running) -> Answer:
+        """Reboot, hard when the kind says so."""
+        hard = message.kind == "hard_reboot"
+        guest = self.driver.reboot(_plan(message), message.key.fence, hard, task.cancel)
+        return Answer(power_state=guest.power_state)
+
+    def destroy(self, message: HostMessage, task: Running) -> Answer:
+        """Remove all that this host has of the server."""
+        self.driver.destroy(message.server_id, message.key.fence)
+        return Answer(ABSENT)
+
+    def report(self, message: HostMessage, task: Running) -> Answer:
+        """Only look: the journal has adopted the message's fence."""
+        guest = self.driver.find(message.server_id)
+        if guest is None:
+            raise HostFault("the host has no such guest", code="guest_lost", retriable=False)
+        return Answer(power_state=guest.power_state)
+
+
+def _plan(message: HostMessage) -> BuildPlan:
+    if message.plan is None:
+        raise Bug(f"stage {message.key.stage} came without a plan")
+    return message.plan

@@ -1,0 +1,60 @@
+"""A host's tasks. Each takes a message and returns an outcome; none raises for the field's woes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from celery import shared_task
+from celery.exceptions import Ignore
+
+from app import logs
+from app.domain.message import host_message
+from app.errors import HostFault, Invalid
+from app.tasks import board
+from app.tasks.host.agent import AGENTS
+
+log = logs.get(__name__)
+STAGES = ("build", "resume", "start", "stop", "reboot", "destroy", "report")
+ANSWER_SECONDS = 30
+
+
+def _stage(data: dict[str, Any]) -> dict[str, Any]:
+    try:
+        message = host_message(data)
+    except Invalid as error:
+        log.warning("message refused", reason=error.message)
+        raise Ignore from error
+    agent = AGENTS.get(message.host)
+    if agent is None:
+        raise Ignore
+    ids = {
+        "request_id": message.request_id,
+        "server_id": message.server_id,
+        "task_id": message.key.action_id,
+    }
+    with logs.bound(**ids):
+        log.info("received", stage=message.key.stage, fence=message.key.fence, host=message.host)
+        outcome = agent.handle(message)
+        if outcome is None:
+            raise Ignore
+        log.info("done", stage=message.key.stage, result=outcome.result)
+        return asdict(outcome)
+
+
+for _name in STAGES:
+    shared_task(name=f"novella.{_name}")(_stage)
+
+
+@shared_task(name="novella.console")
+def console(request: dict[str, Any]) -> None:
+    """Answer a read of a console log, into a Redis key that lives for seconds."""
+    agent = AGENTS.get(request["host"])
+    if agent is None or not agent.ready.is_set() or agent.uuid != request["host_uuid"]:
+        return
+    try:
+        text = agent.driver.console_log(request["server_id"], request["lines"])
+        answer = {"text": text}
+    except HostFault as error:
+        answer = {"error": error.message}
+    board.answer(request["id"], answer, ANSWER_SECONDS)

@@ -1,0 +1,75 @@
+"""Messages for hosts, built from the rows at every ring: nothing in them is older than that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.config import settings
+from app.domain.message import HostMessage, ImageSource, Key, to_message
+from app.errors import Bug
+from app.images.access import make_token
+from app.images.keys import load_keys
+from app.models import Action, Cleanup, Host, Server
+from app.store import plans
+from app.store.actions import key_of
+
+NEEDS_PLAN = ("build", "start", "reboot")
+
+
+def for_stage(session: Session, action: Action, server: Server, host: Host) -> dict[str, Any]:
+    """The message of the action's host stage."""
+    plan = plans.build_plan(session, server) if action.stage in NEEDS_PLAN else None
+    if plan is not None and action.stage == "build":
+        plan = replace(plan, image=_image(session, action, server))
+    return to_message(
+        HostMessage(
+            cloud_id=plans.cloud_id(session),
+            key=key_of(action, server),
+            kind=action.kind,
+            server_id=server.id,
+            host=host.name,
+            host_uuid=host.uuid,
+            session=host.session,
+            request_id=action.request_id,
+            plan=plan,
+        )
+    )
+
+
+def for_cleanup(session: Session, cleanup: Cleanup, host: Host) -> dict[str, Any]:
+    """The message that makes a host remove what it has of a server."""
+    return to_message(
+        HostMessage(
+            cloud_id=plans.cloud_id(session),
+            key=Key(cleanup.id, cleanup.fence, "destroy", "undo"),
+            kind="cleanup",
+            server_id=cleanup.server_id,
+            host=host.name,
+            host_uuid=host.uuid,
+            session=host.session,
+            request_id=f"cleanup-{cleanup.id}",
+        )
+    )
+
+
+def _image(session: Session, action: Action, server: Server) -> ImageSource | None:
+    image = plans.image_of(session, server)
+    if image is None:
+        return None
+    configured = settings()
+    if image.hash_value is None or image.size is None:
+        raise Bug(f"image {image.id} of server {server.id} has no checksum")
+    base = configured.public_url or f"http://{configured.bind}:{configured.port}"
+    keys = load_keys(configured.path("keys"))
+    return ImageSource(
+        id=image.id,
+        url=f"{base}/image/v2/images/{image.id}/file",
+        token=make_token(keys, image.id, action.id, int(configured.accept_deadline)),
+        size=image.size,
+        checksum_algorithm=image.hash_algorithm or "sha512",
+        checksum=image.hash_value,
+        disk_format=image.disk_format or "raw",
+    )

@@ -1,0 +1,130 @@
+"""Making a guest and removing it, as the driver contract says."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from dataclasses import dataclass
+from threading import Event
+
+from app.domain.guest import Guest
+from app.domain.message import BuildPlan
+from app.errors import Cancelled, HostFault, NovellaError
+from app.images.host_cache import HostCache
+from app.virt.driver import Report
+from app.virt.libvirt.domain_xml import Place, domain_xml
+from app.virt.libvirt.guest import Guests
+from app.virt.libvirt.mark import Mark
+from app.virt.libvirt.network import Networks
+from app.virt.libvirt.storage import BaseImage, Storage
+
+logger = logging.getLogger(__name__)
+
+DOWNLOAD_SHARE = 70
+"""Percent of a build's progress that the image's download is."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """One hypervisor's parts, as the builder and the power switch use them."""
+
+    cloud_id: str
+    virt_type: str
+    guests: Guests
+    networks: Networks
+    storage: Storage
+    cache: HostCache
+
+    def definition(self, plan: BuildPlan, mark: Mark, networks: dict[str, str]) -> str:
+        """The domain XML of `plan` over the files built at the mark's fence."""
+        place = Place(
+            virt_type=self.virt_type,
+            disk=self.storage.disk(plan.server_id, mark.fence),
+            config_drive=self.storage.config_drive(plan.server_id, mark.fence),
+            console_log=self.storage.console_log(plan.server_id),
+            networks=networks,
+        )
+        return domain_xml(plan, mark, place)
+
+
+def spawn(host: Host, plan: BuildPlan, cancel: Event, report: Report) -> Guest:
+    """See the contract: build the guest, leave it paused; leave nothing behind on failure."""
+    if (kept := _keep_or_remove(host, plan)) is not None:
+        return kept
+    base = _base_image(host, plan, cancel, report)
+    with ExitStack() as undo:
+        undo.callback(_clear, host, plan.server_id, plan.fence)
+        report(DOWNLOAD_SHARE, "making disks")
+        _check(cancel, plan.server_id)
+        host.storage.create(plan, base, cancel)
+        report(80, "attaching networks")
+        _check(cancel, plan.server_id)
+        networks = host.networks.attach(plan)
+        report(90, "starting the guest, paused")
+        _check(cancel, plan.server_id)
+        mark = Mark(host.cloud_id, plan.server_id, plan.fence)
+        host.guests.define(plan.server_id, host.definition(plan, mark, networks))
+        host.guests.start_paused(plan.server_id)
+        _check(cancel, plan.server_id)
+        guest = host.guests.get(plan.server_id)
+        undo.pop_all()
+    report(100, "built, paused")
+    return guest
+
+
+def destroy(host: Host, server_id: str, fence: int) -> None:
+    """See the contract."""
+    guest = host.guests.find(server_id)
+    if guest is not None:
+        check_fence(guest, fence)
+    host.storage.check_fence(server_id, fence)
+    if guest is not None:
+        host.guests.kill(server_id)
+        host.guests.undefine(server_id)
+    host.networks.release(server_id)
+    host.storage.remove(server_id, fence)
+
+
+def check_fence(guest: Guest, fence: int) -> None:
+    """Refuse to touch a guest that a newer request has reached: HostFault "newer_fence"."""
+    known = max(guest.fence, guest.applied)
+    if known > fence:
+        message = f"server {guest.server_id} is at fence {known} here, not {fence}"
+        raise HostFault(message, code="newer_fence", retriable=False)
+
+
+def _keep_or_remove(host: Host, plan: BuildPlan) -> Guest | None:
+    """What the contract says about a guest, or leftovers, that are here before the build."""
+    guest = host.guests.find(plan.server_id)
+    if guest is not None:
+        if guest.fence == plan.fence and (guest.committed or guest.paused):
+            return guest
+        if guest.committed:
+            message = f"there is an old copy of server {plan.server_id} on this host"
+            raise HostFault(message, code="old_copy")
+    destroy(host, plan.server_id, plan.fence)
+    return None
+
+
+def _base_image(host: Host, plan: BuildPlan, cancel: Event, report: Report) -> BaseImage | None:
+    if plan.image is None:
+        return None
+
+    def downloading(percent: int, message: str) -> None:
+        report(percent * DOWNLOAD_SHARE // 100, message)
+
+    path = host.cache.get(plan.image, cancel, downloading)
+    return BaseImage(path, plan.image.disk_format)
+
+
+def _check(cancel: Event, server_id: str) -> None:
+    if cancel.is_set():
+        raise Cancelled(f"build of server {server_id} cancelled")
+
+
+def _clear(host: Host, server_id: str, fence: int) -> None:
+    """Undo. What cannot be removed now shows in the inventory, and a later destroy gets it."""
+    try:
+        destroy(host, server_id, fence)
+    except NovellaError as error:
+        logger.warning("left something of server %s behind: %s", server_id, error.message)

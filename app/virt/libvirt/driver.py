@@ -1,0 +1,155 @@
+"""The driver contract on libvirt: QEMU and KVM, or libvirt's own test driver."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import uuid
+import xml.etree.ElementTree as ET
+from functools import cached_property
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from app.config import Settings
+from app.domain.guest import Guest, HostFacts, Inventory
+from app.domain.message import BuildPlan
+from app.errors import HostFault
+from app.images.host_cache import HostCache
+from app.virt.driver import Listener, Report
+from app.virt.libvirt import build, power, probe
+from app.virt.libvirt.connection import Connection, Link
+from app.virt.libvirt.console import read_log
+from app.virt.libvirt.events import Events
+from app.virt.libvirt.guest import Guests
+from app.virt.libvirt.network import Networks
+from app.virt.libvirt.storage import GIB, Storage
+
+logger = logging.getLogger(__name__)
+
+HEALTHY_SECONDS = 5.0
+_NAMESPACE = uuid.UUID("0b1b1d3c-4c0c-5d62-8f39-0a6a6a2f4f10")
+
+
+class LibvirtDriver:
+    """See `app.virt.driver`; the work is done in this package's other modules."""
+
+    def __init__(self, host_name: str, cloud_id: str, settings: Settings) -> None:
+        self.host_name = host_name
+        self.cloud_id = cloud_id
+        self._settings = settings
+        self._folder = settings.path("hosts", host_name)
+        self._connection = Connection(settings.libvirt_uri)
+        self._events = Events(self._connection, cloud_id)
+
+    @cached_property
+    def host(self) -> build.Host:
+        """The hypervisor's parts; the first use proves `virt_type`."""
+        cache = self._settings.cache_dir or self._folder / "cache"
+        return build.Host(
+            cloud_id=self.cloud_id,
+            virt_type=self._virt_type(),
+            guests=Guests(self._connection, self.cloud_id),
+            networks=Networks(self._connection, self.cloud_id),
+            storage=Storage(self._folder / "instances", self.cloud_id),
+            cache=HostCache(Path(cache).absolute()),
+        )
+
+    def open(self) -> None:
+        """See the contract."""
+        self._connection.get()
+        logger.info("host %s uses virt_type %s", self.host_name, self.host.virt_type)
+
+    def close(self) -> None:
+        """See the contract."""
+        self._events.close()
+        self._connection.close()
+
+    def healthy(self) -> bool:
+        """See the contract."""
+        return self._connection.answers(HEALTHY_SECONDS)
+
+    def facts(self) -> HostFacts:
+        """See the contract; disk is the size of the file system that holds the guests' disks."""
+        return self._connection.run("facts", self._facts)
+
+    def inventory(self) -> Inventory:
+        """See the contract."""
+        complete = True
+        parts: list[tuple[Any, ...]] = []
+        host = self.host
+        for read in (host.guests.all, host.storage.servers, host.networks.servers):
+            try:
+                parts.append(read())
+            except (HostFault, OSError) as error:
+                logger.warning("the inventory lacks a part: %s", error)
+                complete = False
+                parts.append(())
+        guests, disks, dhcp = parts
+        return Inventory(guests, disks, dhcp, complete, probe.boot_id())
+
+    def listen(self, listener: Listener) -> None:
+        """See the contract."""
+        self._events.listen(listener)
+
+    def find(self, server_id: str) -> Guest | None:
+        """See the contract."""
+        return self.host.guests.find(server_id)
+
+    def spawn(self, plan: BuildPlan, cancel: Event, report: Report) -> Guest:
+        """See the contract."""
+        return build.spawn(self.host, plan, cancel, report)
+
+    def commit(self, server_id: str, fence: int) -> Guest:
+        """See the contract."""
+        return power.commit(self.host, server_id, fence)
+
+    def start(self, plan: BuildPlan, fence: int) -> Guest:
+        """See the contract."""
+        return power.start(self.host, plan, fence)
+
+    def stop(self, server_id: str, fence: int, timeout: float, cancel: Event) -> Guest:
+        """See the contract."""
+        return power.stop(self.host, server_id, fence, timeout, cancel)
+
+    def reboot(self, plan: BuildPlan, fence: int, hard: bool, cancel: Event) -> Guest:
+        """See the contract; the soft one's time limit is the setting `shutdown_seconds`."""
+        timeout = 0.0 if hard else float(self._settings.shutdown_seconds)
+        return power.reboot(self.host, plan, fence, timeout, cancel)
+
+    def destroy(self, server_id: str, fence: int) -> None:
+        """See the contract."""
+        build.destroy(self.host, server_id, fence)
+
+    def console_log(self, server_id: str, lines: int | None) -> str:
+        """See the contract. Raises HostFault "no_guest"."""
+        self.host.guests.get(server_id)
+        return read_log(self.host.storage.console_log(server_id), lines)
+
+    def remove_networks(self) -> None:
+        """Remove all networks of this cloud from the host, for bin/down; no guest may run."""
+        self.host.networks.remove_all()
+
+    def _virt_type(self) -> str:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        wanted = self._settings.virt_type
+        return probe.choose(self._connection, wanted, self.cloud_id, self._folder)
+
+    def _facts(self, link: Link) -> HostFacts:
+        capabilities = ET.fromstring(link.getCapabilities())
+        _, ram_mb, vcpus, *_ = link.getInfo()
+        host_uuid = capabilities.findtext("host/uuid") or str(
+            uuid.uuid5(_NAMESPACE, self.host_name)
+        )
+        return HostFacts(
+            uuid=host_uuid,
+            hostname=link.getHostname(),
+            address=self._settings.host_address or "127.0.0.1",
+            vcpus=int(vcpus),
+            ram_mb=int(ram_mb),
+            disk_gb=shutil.disk_usage(self._folder).total // GIB,
+            hypervisor_type=link.getType(),
+            hypervisor_version=int(link.getVersion()),
+            cpu_model=capabilities.findtext("host/cpu/model") or "",
+            virt_type=self.host.virt_type,
+        )

@@ -1,0 +1,262 @@
+"""Our domains on one libvirtd: finding them, their mark, and single, repeatable steps on them."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from dataclasses import replace
+from threading import Event
+from typing import Any, TypeVar
+
+import libvirt
+
+from app.domain.guest import (
+    CRASHED,
+    NOSTATE,
+    PAUSED,
+    RUNNING,
+    SHUTDOWN,
+    SUSPENDED,
+    Guest,
+)
+from app.errors import HostFault
+from app.virt.libvirt import mark as marks
+from app.virt.libvirt.abilities import abilities
+from app.virt.libvirt.connection import Connection, Link
+from app.virt.libvirt.mark import Mark
+from app.virt.libvirt.names import domain_prefix
+
+Domain = Any
+"""A libvirt.virDomain."""
+
+Result = TypeVar("Result")
+
+_STATES = {
+    libvirt.VIR_DOMAIN_NOSTATE: NOSTATE,
+    libvirt.VIR_DOMAIN_RUNNING: RUNNING,
+    libvirt.VIR_DOMAIN_BLOCKED: RUNNING,
+    libvirt.VIR_DOMAIN_PAUSED: PAUSED,
+    libvirt.VIR_DOMAIN_SHUTDOWN: RUNNING,
+    libvirt.VIR_DOMAIN_SHUTOFF: SHUTDOWN,
+    libvirt.VIR_DOMAIN_CRASHED: CRASHED,
+    libvirt.VIR_DOMAIN_PMSUSPENDED: SUSPENDED,
+}
+_UNDEFINE = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | (
+    libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+)
+
+
+class Guests:
+    """The domains of one cloud. Every method may be repeated: libvirtd may die in any of them."""
+
+    def __init__(self, connection: Connection, cloud_id: str) -> None:
+        self._connection = connection
+        self._cloud_id = cloud_id
+
+    def find(self, server_id: str) -> Guest | None:
+        """Our guest of that server, or None."""
+        mark_and_state = self._connection.run("find", self._reader(server_id), server_id)
+        return _guest(*mark_and_state) if mark_and_state else None
+
+    def get(self, server_id: str) -> Guest:
+        """Our guest of that server. Raises HostFault "no_guest"."""
+        if (guest := self.find(server_id)) is None:
+            raise _absent(server_id)
+        return guest
+
+    def all(self) -> tuple[Guest, ...]:
+        """All our guests, in any state; other domains are not even asked for their mark."""
+
+        def read(link: Link) -> list[Guest]:
+            prefix = domain_prefix(self._cloud_id)
+            found = []
+            for domain in link.listAllDomains(0):
+                if not domain.name().startswith(prefix):
+                    continue
+                try:
+                    mark, state = self._mark(domain), _state(domain)
+                except libvirt.libvirtError as error:
+                    if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                        continue  # gone since the list was made
+                    raise
+                if mark is not None:
+                    found.append(_guest(mark, state))
+            return found
+
+        return tuple(self._connection.run("list guests", read))
+
+    def define(self, server_id: str, xml: str) -> None:
+        """Define the domain anew. Raises HostFault "foreign_guest" if it is another's."""
+
+        def define(link: Link) -> None:
+            domain = _lookup(link, server_id)
+            if domain is not None and self._mark(domain) is None:
+                message = f"the domain with the id of server {server_id} is not ours"
+                raise HostFault(message, code="foreign_guest")
+            link.defineXML(xml)
+
+        self._connection.run("define", define, server_id)
+
+    def start_paused(self, server_id: str) -> None:
+        """Start a defined guest so that its CPUs stand still."""
+
+        def start(link: Link) -> None:
+            domain = self._domain(link, server_id)
+            if domain.isActive():
+                return
+            if abilities(link).starts_paused:
+                _tolerating_active(domain, libvirt.VIR_DOMAIN_START_PAUSED)
+            else:
+                _tolerating_active(domain, 0)
+                domain.suspend()
+
+        self._connection.run("start paused", start, server_id)
+
+    def start(self, server_id: str) -> None:
+        """Start a defined guest."""
+        self._do("start", server_id, lambda domain: _tolerating_active(domain, 0))
+
+    def resume(self, server_id: str) -> None:
+        """Let a paused guest run."""
+
+        def resume(domain: Domain) -> None:
+            if _state(domain) == PAUSED:
+                domain.resume()
+
+        self._do("resume", server_id, resume)
+
+    def wake(self, server_id: str) -> None:
+        """Let a guest run that put itself to sleep."""
+        self._do("wake", server_id, lambda domain: domain.pMWakeup(0))
+
+    def press_power_button(self, server_id: str) -> None:
+        """Ask the guest to shut down, by its agent or ACPI; it may well ignore that."""
+
+        def press(domain: Domain) -> None:
+            try:
+                domain.shutdownFlags(0)
+            except libvirt.libvirtError:
+                if _state(domain) != SHUTDOWN:
+                    raise
+
+        self._do("shut down", server_id, press)
+
+    def kill(self, server_id: str) -> None:
+        """End the guest at once; no-op when it does not run."""
+
+        def kill(domain: Domain) -> None:
+            try:
+                if domain.isActive():
+                    domain.destroyFlags(0)
+            except libvirt.libvirtError as error:
+                if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN and domain.isActive():
+                    raise
+
+        self._do("force off", server_id, kill)
+
+    def undefine(self, server_id: str) -> None:
+        """Forget the guest; no-op when it is not there."""
+
+        def undefine(link: Link) -> None:
+            domain = _lookup(link, server_id)
+            if domain is not None and self._mark(domain) is not None:
+                domain.undefineFlags(_UNDEFINE)
+
+        self._connection.run("undefine", undefine, server_id)
+
+    def set_mark(self, server_id: str, **changes: Any) -> None:
+        """Change fields of the guest's mark, running and persistent."""
+
+        def change(domain: Domain) -> None:
+            old = self._mark(domain)
+            if old is None or (new := replace(old, **changes)) == old:
+                return
+            flags = libvirt.VIR_DOMAIN_AFFECT_CONFIG
+            if domain.isActive():
+                flags |= libvirt.VIR_DOMAIN_AFFECT_LIVE
+            element = libvirt.VIR_DOMAIN_METADATA_ELEMENT
+            domain.setMetadata(element, marks.text(new), marks.PREFIX, marks.NAMESPACE, flags)
+
+        self._do("mark", server_id, change)
+
+    def networks(self, server_id: str) -> list[str]:
+        """libvirt's names of the networks that the guest's definition names."""
+
+        def read(domain: Domain) -> list[str]:
+            root = ET.fromstring(domain.XMLDesc(0))
+            sources = root.findall("devices/interface/source")
+            return [name for source in sources if (name := source.get("network"))]
+
+        return self._do("read", server_id, read)
+
+    def state(self, server_id: str, cancel: Event | None = None) -> int:
+        """Nova's power state; SHUTDOWN also when it is gone."""
+
+        def read(link: Link) -> int:
+            domain = _lookup(link, server_id)
+            return SHUTDOWN if domain is None else _state(domain)
+
+        return self._connection.run("watch", read, server_id, cancel)
+
+    def _do(self, step: str, server_id: str, operation: Callable[[Domain], Result]) -> Result:
+        return self._connection.run(
+            step, lambda link: operation(self._domain(link, server_id)), server_id
+        )
+
+    def _domain(self, link: Link, server_id: str) -> Domain:
+        domain = _lookup(link, server_id)
+        if domain is None or self._mark(domain) is None:
+            raise _absent(server_id)
+        return domain
+
+    def _reader(self, server_id: str) -> Callable[[Link], tuple[Mark, int] | None]:
+        def read(link: Link) -> tuple[Mark, int] | None:
+            domain = _lookup(link, server_id)
+            if domain is None or (mark := self._mark(domain)) is None:
+                return None
+            return mark, _state(domain)
+
+        return read
+
+    def _mark(self, domain: Domain) -> Mark | None:
+        """Our mark on a domain; None when it is another's."""
+        try:
+            text = domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, marks.NAMESPACE, 0)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN_METADATA:
+                return None
+            raise
+        mark = marks.parse(text)
+        if mark is None or mark.cloud_id != self._cloud_id:
+            return None
+        return mark if mark.server_id == domain.UUIDString() else None
+
+
+def _lookup(link: Link, server_id: str) -> Domain | None:
+    try:
+        return link.lookupByUUIDString(server_id)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
+
+
+def _state(domain: Domain) -> int:
+    return _STATES.get(domain.state()[0], NOSTATE)
+
+
+def _tolerating_active(domain: Domain, flags: int) -> None:
+    """Create; that it runs already, as after a repeated call, is as good."""
+    try:
+        domain.createWithFlags(flags)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID or not domain.isActive():
+            raise
+
+
+def _guest(mark: Mark, state: int) -> Guest:
+    return Guest(mark.server_id, mark.fence, mark.committed, mark.applied, state)
+
+
+def _absent(server_id: str) -> HostFault:
+    return HostFault(f"no guest of server {server_id} here", code="no_guest", retriable=False)

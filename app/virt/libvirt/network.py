@@ -1,0 +1,186 @@
+"""Our libvirt networks on one host, and the DHCP entries in them."""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import Any
+
+import libvirt
+
+from app.domain.message import BuildPlan, Nic
+from app.errors import HostFault
+from app.virt.libvirt.abilities import abilities
+from app.virt.libvirt.connection import Connection, Link
+from app.virt.libvirt.dhcp_release import release
+from app.virt.libvirt.names import dhcp_name, network_name, network_prefix, server_of
+from app.virt.libvirt.network_xml import Entry, bridge_address, entries, network_xml, owner
+
+Network = Any
+"""A libvirt.virNetwork."""
+
+_IN_USE = re.compile(r"already in use by interface (\S+)")
+_LIVE = (libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE, 0)
+_CONFIG = (libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG, libvirt.VIR_NETWORK_XML_INACTIVE)
+_BOTH = (_LIVE[0] | _CONFIG[0], 0)
+
+
+class Networks:
+    """The networks of one cloud on one libvirtd."""
+
+    def __init__(self, connection: Connection, cloud_id: str) -> None:
+        self._connection = connection
+        self._cloud_id = cloud_id
+        self._making = threading.Lock()
+
+    def attach(self, plan: BuildPlan) -> dict[str, str]:
+        """Have the networks of `plan` run, with its DHCP entries; idempotent.
+
+        Returns libvirt's network names by network id. Raises HostFault "subnet_in_use".
+        """
+        counts: dict[str, int] = {}
+        for nic in plan.nics:
+            index = counts.get(nic.network_id, 0)
+            counts[nic.network_id] = index + 1
+            name = dhcp_name(plan.hostname, plan.server_id, index)
+            self._ensure(nic, plan.server_id)
+            self._add(nic.network_id, Entry(nic.mac, nic.address, name), plan.server_id)
+        return {one: network_name(self._cloud_id, one) for one in counts}
+
+    def wake(self, names: list[str], server_id: str) -> None:
+        """Have the networks with these libvirt names run again, e.g. after a host's reboot."""
+
+        def start(link: Link) -> None:
+            for name in names:
+                _start(link.networkLookupByName(name))
+
+        with self._making:
+            self._connection.run("start networks", start, server_id)
+
+    def release(self, server_id: str) -> None:
+        """Remove the DHCP entries of a server, and give its leases back."""
+
+        def remove(link: Link) -> None:
+            for network in self._ours(link):
+                bridge, server = bridge_address(network.XMLDesc(0))
+                for entry in _update(network, _belongs_to(server_id), None):
+                    release(bridge, server, entry.address, entry.mac)
+
+        self._connection.run("remove DHCP entries", remove, server_id)
+
+    def servers(self) -> tuple[str, ...]:
+        """Servers that have a DHCP entry here."""
+
+        def read(link: Link) -> set[str]:
+            every = [entry for one in self._ours(link) for entry in entries(one.XMLDesc(0))]
+            return {server for entry in every if (server := server_of(entry.name))}
+
+        return tuple(sorted(self._connection.run("list DHCP entries", read)))
+
+    def remove_all(self) -> None:
+        """Stop and undefine all our networks: bridges and dnsmasq go."""
+
+        def remove(link: Link) -> None:
+            for network in self._ours(link):
+                if network.isActive():
+                    network.destroy()
+                network.undefine()
+
+        with self._making:
+            self._connection.run("remove networks", remove)
+
+    def _ensure(self, nic: Nic, server_id: str) -> None:
+        """Define and start; the lock spares concurrent builds each other's half-made network."""
+
+        def ensure(link: Link) -> None:
+            name = network_name(self._cloud_id, nic.network_id)
+            network = _lookup(link, name)
+            if network is not None and owner(network.XMLDesc(0)) != self._cloud_id:
+                raise HostFault(f"network {name} is not ours", code="foreign_network")
+            made = network is None
+            if network is None:
+                network = link.networkDefineXML(network_xml(self._cloud_id, nic))
+            try:
+                _start(network)
+            except libvirt.libvirtError as error:
+                if made:
+                    network.undefine()
+                if used := _IN_USE.search(str(error)):
+                    message = f"subnet {nic.cidr} is in use by interface {used[1]} of this host"
+                    raise HostFault(message, code="subnet_in_use") from error
+                raise
+
+        with self._making:
+            self._connection.run("make network", ensure, server_id)
+
+    def _add(self, network_id: str, entry: Entry, server_id: str) -> None:
+        def add(link: Link) -> None:
+            network = link.networkLookupByName(network_name(self._cloud_id, network_id))
+            _update(network, entry.clashes, entry)
+
+        self._connection.run("add DHCP entry", add, server_id)
+
+    def _ours(self, link: Link) -> list[Network]:
+        prefix = network_prefix(self._cloud_id)
+        named = [one for one in link.listAllNetworks(0) if one.name().startswith(prefix)]
+        return [one for one in named if owner(one.XMLDesc(0)) == self._cloud_id]
+
+
+def _update(network: Network, unwanted: Any, wanted: Entry | None) -> set[Entry]:
+    """Remove the entries that `unwanted` says yes to, but for `wanted`, which is added.
+
+    Both in the running network and in its definition. Returns what was removed.
+    """
+    removed: set[Entry] = set()
+    for flag, desc in _views(network):
+        present = entries(network.XMLDesc(desc))
+        for entry in present:
+            if entry != wanted and unwanted(entry):
+                _refuse_foreign(entry, wanted)
+                _change(network, libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE, entry, flag)
+                removed.add(entry)
+        if wanted is not None and wanted not in present:
+            _change(network, libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, wanted, flag)
+    return removed
+
+
+def _views(network: Network) -> tuple[tuple[int, int], ...]:
+    """The flags to change and to read the network's two sets of entries, or its only one."""
+    if not abilities(network.connect()).network_views:
+        return (_BOTH,)
+    return (_LIVE, _CONFIG) if network.isActive() else (_CONFIG,)
+
+
+def _refuse_foreign(entry: Entry, wanted: Entry | None) -> None:
+    """Never take an address or MAC from another server's entry."""
+    if wanted is not None and server_of(entry.name) != server_of(wanted.name):
+        message = f"address {wanted.address} or MAC {wanted.mac} belongs to {entry.name} here"
+        raise HostFault(message, code="address_in_use")
+
+
+def _change(network: Network, command: int, entry: Entry, flag: int) -> None:
+    section = libvirt.VIR_NETWORK_SECTION_IP_DHCP_HOST
+    network.update(command, section, -1, entry.xml(), flag)
+
+
+def _belongs_to(server_id: str) -> Any:
+    return lambda entry: server_of(entry.name) == server_id
+
+
+def _start(network: Network) -> None:
+    if network.isActive():
+        return
+    try:
+        network.create()
+    except libvirt.libvirtError:
+        if not network.isActive():
+            raise
+
+
+def _lookup(link: Link, name: str) -> Network | None:
+    try:
+        return link.networkLookupByName(name)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_NETWORK:
+            return None
+        raise

@@ -1,0 +1,116 @@
+"""Letting guests run and stop, as the driver contract says."""
+
+from __future__ import annotations
+
+import logging
+import time
+from threading import Event
+
+from app.domain.guest import CRASHED, PAUSED, RUNNING, SHUTDOWN, SUSPENDED, Guest
+from app.domain.message import BuildPlan
+from app.errors import Cancelled, HostFault
+from app.virt.libvirt.build import Host, check_fence
+from app.virt.libvirt.mark import Mark
+
+logger = logging.getLogger(__name__)
+
+BUTTON_SECONDS = 5.0
+"""A booting guest does not hear the power button yet, so it is pressed again and again."""
+POLL_SECONDS = 0.2
+
+
+def commit(host: Host, server_id: str, fence: int) -> Guest:
+    """See the contract."""
+    guest = host.guests.find(server_id)
+    if guest is None or (guest.power_state in (SHUTDOWN, CRASHED) and not guest.committed):
+        message = f"server {server_id} has no guest here that could be committed"
+        raise HostFault(message, code="not_committed")
+    check_fence(guest, fence)
+    host.guests.set_mark(server_id, committed=True, applied=fence)
+    if guest.power_state == PAUSED:
+        host.guests.resume(server_id)
+    elif guest.power_state in (SHUTDOWN, CRASHED):
+        host.networks.wake(host.guests.networks(server_id), server_id)
+        host.guests.start(server_id)
+    return host.guests.get(server_id)
+
+
+def start(host: Host, plan: BuildPlan, fence: int) -> Guest:
+    """See the contract."""
+    guest = _committed(host, plan.server_id, fence)
+    if guest.power_state in (SHUTDOWN, CRASHED):
+        _boot(host, plan, guest, fence)
+    else:
+        host.guests.set_mark(plan.server_id, applied=fence)
+    if guest.power_state == PAUSED:
+        host.guests.resume(plan.server_id)
+    elif guest.power_state == SUSPENDED:
+        host.guests.wake(plan.server_id)
+    return host.guests.get(plan.server_id)
+
+
+def stop(host: Host, server_id: str, fence: int, timeout: float, cancel: Event) -> Guest:
+    """See the contract."""
+    _committed(host, server_id, fence)
+    if not _shut_down(host, server_id, timeout, cancel):
+        logger.info("server %s did not shut down, forcing it off", server_id)
+        host.guests.kill(server_id)
+    host.guests.set_mark(server_id, applied=fence)
+    return host.guests.get(server_id)
+
+
+def reboot(host: Host, plan: BuildPlan, fence: int, timeout: float, cancel: Event) -> Guest:
+    """See the contract; soft for at most `timeout` seconds, hard at once when it is 0.
+
+    Soft is Nova's: shut down, then start. A reboot by ACPI alone cannot be told from none.
+    """
+    guest = _committed(host, plan.server_id, fence)
+    if guest.applied == fence and guest.power_state == RUNNING:
+        return guest
+    if guest.power_state not in (SHUTDOWN, CRASHED):
+        host.networks.attach(plan)  # what may fail comes before the guest is ended
+        if not timeout or not _shut_down(host, plan.server_id, timeout, cancel):
+            host.guests.kill(plan.server_id)
+    _boot(host, plan, guest, fence)
+    return host.guests.get(plan.server_id)
+
+
+def _boot(host: Host, plan: BuildPlan, guest: Guest, fence: int) -> None:
+    """Define a committed, shut off guest from `plan` with `applied` = `fence`, and start it."""
+    disk = host.storage.disk(plan.server_id, guest.fence)
+    if not disk.exists():
+        message = f"the disk of server {plan.server_id} is not on this host any more"
+        raise HostFault(message, code="no_disk", retriable=False)
+    networks = host.networks.attach(plan)
+    mark = Mark(host.cloud_id, plan.server_id, guest.fence, committed=True, applied=fence)
+    host.guests.define(plan.server_id, host.definition(plan, mark, networks))
+    host.guests.start(plan.server_id)
+
+
+def _shut_down(host: Host, server_id: str, timeout: float, cancel: Event) -> bool:
+    """Press the power button until the guest is off; False after `timeout` seconds.
+
+    A paused guest hears no button: False at once.
+    """
+    deadline = time.monotonic() + timeout
+    press_at = 0.0
+    while (state := host.guests.state(server_id, cancel)) not in (SHUTDOWN, CRASHED):
+        now = time.monotonic()
+        if cancel.is_set():
+            raise Cancelled(f"shutdown of server {server_id} cancelled")
+        if state == PAUSED or now >= deadline:
+            return False
+        if now >= press_at:
+            host.guests.press_power_button(server_id)
+            press_at = now + BUTTON_SECONDS
+        cancel.wait(POLL_SECONDS)
+    return True
+
+
+def _committed(host: Host, server_id: str, fence: int) -> Guest:
+    guest = host.guests.get(server_id)
+    if not guest.committed:
+        message = f"the guest of server {server_id} is not committed"
+        raise HostFault(message, code="not_committed")
+    check_fence(guest, fence)
+    return guest

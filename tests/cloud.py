@@ -1,0 +1,233 @@
+"""A whole cloud for tests: real Redis, real worker processes, in a directory of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import redis
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
+
+from app.models import Action, ActionEvent, Base, Host, Network, Server
+from app.store import migrations, seed
+from app.store.database import make_engine
+
+T = TypeVar("T")
+CHECKOUT = Path(__file__).resolve().parents[1]
+FAKE = "app.virt.fake:FakeDriver"
+PASSWORDS = {"admin": "admin-password", "novella": "novella-password"}
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def eventually(check: Callable[[], T], seconds: float = 20.0, what: str = "") -> T:
+    """The first true answer of `check`, polled; fails the test after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = check()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {what or check}: last {answer!r}")
+        time.sleep(0.05)
+
+
+@dataclass
+class Cloud:
+    """The processes and places of one test's cloud."""
+
+    directory: Path
+    settings: dict[str, str] = field(default_factory=dict)
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    redis_port: int = field(default_factory=free_port)
+    web_port: int = field(default_factory=free_port)
+    database_url: str = ""
+    cloud_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    def __post_init__(self) -> None:
+        self.database_url = self.database_url or f"sqlite:///{self.directory / 'cloud.sqlite'}"
+        self.engine: Engine = make_engine(self.database_url)
+
+    def env(self, **more: str) -> dict[str, str]:
+        """The environment of this cloud's processes; settings by their lower-case names."""
+        settings = {
+            "state_dir": str(self.directory),
+            "database_url": self.database_url,
+            "broker_url": f"redis://127.0.0.1:{self.redis_port}/0",
+            "cloud_id": self.cloud_id,
+            "port": str(self.web_port),
+            "driver": FAKE,
+            "beat_seconds": "1",
+            "shutdown_seconds": "10",
+        }
+        settings |= self.settings | more
+        named = {f"NOVELLA_{name.upper()}": value for name, value in settings.items()}
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("NOVELLA_")}
+        return clean | named | {"PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"}
+
+    def spawn(self, name: str, argv: list[str], **settings: str) -> subprocess.Popen[bytes]:
+        """Start a process; its output goes to <name>.log in the cloud's directory."""
+        with (self.directory / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                argv, env=self.env(**settings), cwd=self.directory, stdout=log, stderr=log
+            )
+        self.processes[name] = process
+        return process
+
+    def prepare(self) -> None:
+        """Make the database and its first rows."""
+        migrations.upgrade(self.database_url)
+        with Session(self.engine) as session, session.begin():
+            seed.first_start(
+                session,
+                network_cidr="10.77.0.0/20",
+                passwords=PASSWORDS,
+                cloud_id=self.cloud_id,
+            )
+
+    def start_redis(self) -> None:
+        """Start Redis and wait until it answers."""
+        self.spawn(
+            "redis",
+            ["redis-server", "--port", str(self.redis_port), "--bind", "127.0.0.1"]
+            + ["--save", "", "--appendonly", "no"],
+        )
+        eventually(self._redis_answers, 10, "Redis answers")
+
+    def _redis_answers(self) -> bool:
+        try:
+            return bool(self.redis().ping())
+        except redis.ConnectionError:
+            return False
+
+    def redis(self) -> redis.Redis:
+        """A client of the cloud's Redis."""
+        return redis.Redis(port=self.redis_port, decode_responses=True, socket_timeout=5)
+
+    def start_control(self, name: str = "control", **settings: str) -> None:
+        """Start a scheduler worker."""
+        self.spawn(name, self._worker("scheduler,conductor"), **settings)
+
+    def start_host(self, host: str, **settings: str) -> None:
+        """Start a hypervisor's worker (the fake driver unless the settings say otherwise)."""
+        self.spawn(f"host-{host}", self._worker(f"host-{host}"), **settings)
+
+    @staticmethod
+    def _worker(queues: str) -> list[str]:
+        return [sys.executable, "-m", "celery", "-A", "app", "worker", "-Q", queues]
+
+    def start_web(self) -> None:
+        """Start gunicorn and wait until it answers."""
+        self.spawn(
+            "web",
+            [sys.executable, "-m", "gunicorn", "-c", "python:app.web.gunicorn"]
+            + ["app.web.wsgi:application"],
+        )
+        eventually(lambda: _listens(self.web_port), 20, "web listens")
+
+    def kill(self, name: str, how: int = signal.SIGKILL) -> None:
+        """End one process, by default as hard as can be."""
+        process = self.processes.pop(name)
+        process.send_signal(how)
+        process.wait(30)
+
+    def stop(self) -> None:
+        """End everything that was started."""
+        for process in self.processes.values():
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+        for process in self.processes.values():
+            process.wait(10)
+        self.engine.dispose()
+
+    def log(self, name: str) -> str:
+        """What a process has logged."""
+        return (self.directory / f"{name}.log").read_text(errors="replace")
+
+    def hosts_up(self, *names: str, seconds: float = 30.0) -> None:
+        """Wait until these hosts take servers."""
+        wanted = set(names)
+        eventually(
+            lambda: wanted <= set(self.scalars(select(Host.name).where(Host.state == "up"))),
+            seconds,
+            f"hosts {sorted(wanted)} are up",
+        )
+
+    def scalars(self, statement: Any) -> list[Any]:
+        """Read one column."""
+        with Session(self.engine) as session:
+            return list(session.scalars(statement))
+
+    def server(self, server_id: str) -> Server:
+        """A server's row."""
+        return self.scalars(select(Server).where(Server.id == server_id))[0]  # type: ignore[no-any-return]
+
+    def action(self, action_id: str) -> Action:
+        """An action's row."""
+        return self.scalars(select(Action).where(Action.id == action_id))[0]  # type: ignore[no-any-return]
+
+    def events(self, action_id: str) -> list[tuple[str, str, str | None]]:
+        """An action's stages: (stage, direction, result)."""
+        rows = self.scalars(
+            select(ActionEvent).where(ActionEvent.action_id == action_id).order_by(ActionEvent.id)
+        )
+        return [(row.stage, row.direction, row.result) for row in rows]
+
+    def finished(self, action_id: str, seconds: float = 30.0) -> Action:
+        """Wait for the action's end."""
+        eventually(
+            lambda: self.action(action_id).finished_at,
+            seconds,
+            f"action {action_id} ends",
+        )
+        return self.action(action_id)
+
+    def default_network(self) -> str:
+        """The default network's id."""
+        return str(self.scalars(select(Network.id).where(Network.is_default))[0])
+
+    def dump(self, *leave_out: str) -> dict[str, list[dict[str, Any]]]:
+        """Every table's rows, for comparing before and after; times and counters left out."""
+        skip = {"next_ring_at", "rings", "last_seen", "generation", "generation_session"}
+        skip |= {"revision", "updated_at", *leave_out}
+        found: dict[str, list[dict[str, Any]]] = {}
+        with self.engine.connect() as connection:
+            for table in Base.metadata.sorted_tables:
+                rows = connection.execute(table.select()).mappings()
+                found[table.name] = sorted(
+                    ({k: v for k, v in row.items() if k not in skip} for row in rows), key=str
+                )
+        return found
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def running(cloud: Cloud) -> Iterator[Cloud]:
+    """The cloud with its database and Redis; whatever else is started ends with the block."""
+    try:
+        cloud.prepare()
+        cloud.start_redis()
+        yield cloud
+    finally:
+        cloud.stop()

@@ -1,0 +1,19 @@
+"""Fixtures that several tiers share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.asking import adopt
+from tests.cloud import Cloud, running
+
+
+@pytest.fixture
+def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    """A cloud with database and Redis, whose rows and queues this process shares."""
+    with running(Cloud(tmp_path)) as made:
+        adopt(made, monkeypatch)
+        yield made

@@ -1,0 +1,300 @@
+"""What every driver promises: the fake, libvirt's test driver, and real QEMU."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from virt_fixtures import Hypervisor, eventually
+
+from app.domain.guest import PAUSED, RUNNING, SHUTDOWN
+from app.domain.message import BuildPlan, ImageSource
+from app.domain.resources import Resources
+from app.errors import Cancelled, HostFault
+from app.virt.driver import Driver
+
+pytest_plugins = ["virt_fixtures"]
+
+
+def spawn(driver: Driver, plan: BuildPlan, cancel: threading.Event | None = None) -> Any:
+    return driver.spawn(plan, cancel or threading.Event(), lambda percent, message: None)
+
+
+def running(driver: Driver, plan: BuildPlan) -> Any:
+    spawn(driver, plan)
+    return driver.commit(plan.server_id, plan.fence)
+
+
+def never() -> threading.Event:
+    return threading.Event()
+
+
+def assert_nothing(driver: Driver) -> None:
+    inventory = driver.inventory()
+    assert (inventory.guests, inventory.disks, inventory.dhcp) == ((), (), ())
+    assert inventory.complete
+
+
+def test_a_spawned_guest_is_paused_uncommitted_and_in_the_inventory(hypervisor: Hypervisor):
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    messages: list[tuple[int, str]] = []
+    guest = driver.spawn(plan, never(), lambda *progress: messages.append(progress))
+    assert (guest.server_id, guest.fence, guest.committed) == (plan.server_id, 5, False)
+    assert guest.power_state == PAUSED
+    assert driver.find(plan.server_id) == guest
+    inventory = driver.inventory()
+    assert inventory.guests == (guest,)
+    assert inventory.disks == inventory.dhcp == (plan.server_id,)
+    assert inventory.complete
+    assert inventory.boot_id
+    percents = [percent for percent, _ in messages]
+    assert percents == sorted(percents)
+    assert percents[-1] == 100
+
+
+def test_a_spawn_repeated_at_its_fence_returns_the_same_guest(hypervisor: Hypervisor):
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    assert spawn(driver, plan) == spawn(driver, plan)
+    committed = driver.commit(plan.server_id, 5)
+    assert spawn(driver, plan) == committed
+
+
+def test_an_uncommitted_guest_of_an_earlier_fence_is_replaced(hypervisor: Hypervisor):
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    spawn(driver, plan)
+    guest = spawn(driver, replace(plan, fence=6))
+    assert (guest.fence, guest.power_state) == (6, PAUSED)
+    assert len(driver.inventory().guests) == 1
+
+
+def test_a_late_spawn_does_not_touch_a_guest_of_a_later_fence(hypervisor: Hypervisor):
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    newer = spawn(driver, replace(plan, fence=6))
+    with pytest.raises(HostFault) as caught:
+        spawn(driver, plan)
+    assert caught.value.code == "newer_fence"
+    assert driver.find(plan.server_id) == newer
+
+
+def test_a_committed_guest_is_never_touched_by_a_spawn_at_another_fence(hypervisor: Hypervisor):
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    before = running(driver, plan)
+    for fence in (4, 6):
+        with pytest.raises(HostFault) as caught:
+            spawn(driver, replace(plan, fence=fence))
+        assert (caught.value.code, caught.value.retriable) == ("old_copy", True)
+    assert driver.find(plan.server_id) == before
+
+
+def test_a_commit_runs_the_guest_and_may_be_repeated(hypervisor: Hypervisor):
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    guest = running(driver, plan)
+    assert (guest.committed, guest.power_state, guest.fence) == (True, RUNNING, 5)
+    assert driver.commit(plan.server_id, 5) == guest
+
+
+def test_a_committed_guest_that_was_shut_off_is_started_by_a_repeated_commit(
+    hypervisor: Hypervisor,
+):
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    running(driver, plan)
+    driver.stop(plan.server_id, 5, 0, never())
+    assert driver.commit(plan.server_id, 5).power_state == RUNNING
+
+
+def test_what_is_not_there_cannot_be_committed(hypervisor: Hypervisor):
+    driver = hypervisor.driver()
+    with pytest.raises(HostFault) as caught:
+        driver.commit(str(uuid.uuid4()), 5)
+    assert caught.value.code == "not_committed"
+
+
+def test_stop_start_and_reboot_may_each_be_repeated(hypervisor: Hypervisor):
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    running(driver, plan)
+    sid = plan.server_id
+    for _ in range(2):
+        guest = driver.stop(sid, 6, 0.5, never())
+        assert (guest.power_state, guest.committed) == (SHUTDOWN, True)
+    for _ in range(2):
+        guest = driver.start(plan, 7)
+        assert (guest.power_state, guest.applied, guest.fence) == (RUNNING, 7, 5)
+    for _ in range(2):
+        assert driver.reboot(plan, 8, True, never()).applied == 8
+    for _ in range(2):
+        guest = driver.reboot(plan, 9, False, never())
+        assert (guest.power_state, guest.applied, guest.committed) == (RUNNING, 9, True)
+    assert driver.find(sid) == guest
+
+
+def test_a_late_power_change_does_not_undo_a_later_one(hypervisor: Hypervisor):
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    running(driver, plan)
+    driver.start(plan, 7)
+    with pytest.raises(HostFault) as caught:
+        driver.stop(plan.server_id, 6, 0, never())
+    assert caught.value.code == "newer_fence"
+    assert driver.find(plan.server_id).power_state == RUNNING
+
+
+def test_destroy_removes_everything_and_may_be_repeated(hypervisor: Hypervisor):
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    running(driver, plan)
+    for _ in range(2):
+        driver.destroy(plan.server_id, 6)
+        assert driver.find(plan.server_id) is None
+        assert_nothing(driver)
+
+
+def test_destroy_at_a_lower_fence_refuses(hypervisor: Hypervisor):
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    running(driver, plan)
+    guest = driver.start(plan, 8)
+    for fence in (4, 7):
+        with pytest.raises(HostFault) as caught:
+            driver.destroy(plan.server_id, fence)
+        assert (caught.value.code, caught.value.retriable) == ("newer_fence", False)
+    assert driver.find(plan.server_id) == guest
+
+
+def test_two_clouds_on_one_hypervisor_do_not_see_each_other(hypervisor: Hypervisor):
+    ours, plan = hypervisor.driver(), hypervisor.plan()
+    guest = running(ours, plan)
+    other_cloud = str(uuid.uuid4())
+    theirs = hypervisor.driver(cloud_id=other_cloud, state="other")
+    assert theirs.find(plan.server_id) is None
+    assert_nothing(theirs)
+    theirs.destroy(plan.server_id, 99)
+    their_subnet = replace(hypervisor, subnet="10.77.2")
+    running(theirs, replace(their_subnet.plan(), image=plan.image))
+    assert ours.find(plan.server_id) == guest
+    assert ours.inventory().guests == (guest,)
+    assert len(theirs.inventory().dhcp) == 1
+
+
+def test_guests_are_found_again_by_a_new_driver(hypervisor: Hypervisor):
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    guest = running(driver, plan)
+    again = hypervisor.driver()
+    assert again.find(plan.server_id) == guest
+    assert again.inventory() == driver.inventory()
+
+
+def test_listeners_hear_of_a_guest_that_stops(hypervisor: Hypervisor):
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    heard: list[tuple[str, str, int]] = []
+    driver.listen(lambda *event: heard.append(event))
+    running(driver, plan)
+    driver.stop(plan.server_id, 6, 0, never())
+    eventually(lambda: (plan.server_id, "stopped", SHUTDOWN) in heard, 5)
+    assert all(server_id == plan.server_id for server_id, _, _ in heard)
+
+
+def test_the_facts_name_the_host_and_its_capacity(hypervisor: Hypervisor):
+    driver = hypervisor.driver()
+    facts = driver.facts()
+    assert uuid.UUID(facts.uuid)
+    assert facts == driver.facts()
+    assert min(facts.vcpus, facts.ram_mb, facts.disk_gb, facts.hypervisor_version) > 0
+    assert driver.healthy()
+
+
+def test_a_cancelled_build_ends_within_a_second_and_leaves_nothing(hypervisor: Hypervisor):
+    driver, plan = hypervisor.driver(fake_delay=20.0), hypervisor.plan()
+    hypervisor.images.flow.clear()
+    cancel = threading.Event()
+    ended: list[float] = []
+
+    def build() -> None:
+        with pytest.raises(Cancelled):
+            spawn(driver, plan, cancel)
+        ended.append(time.monotonic())
+
+    thread = threading.Thread(target=build)
+    thread.start()
+    if hypervisor.is_libvirt:
+        assert hypervisor.images.half_sent.wait(10)
+    else:
+        time.sleep(0.3)
+    asked = time.monotonic()
+    cancel.set()
+    thread.join(5)
+    assert ended[0] - asked < 1
+    assert_nothing(driver)
+    assert not list(hypervisor.folder.rglob("*.part"))
+
+
+BROKEN = {
+    "corrupt image": ("image_corrupt", True),
+    "image too big": ("image_too_big", False),
+    "no DHCP entry": (None, True),
+    "no such MAC": (None, True),
+    "too much RAM": (None, True),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_failed_step_leaves_the_host_as_it_was(hypervisor: Hypervisor, what: str, tmp_path: Path):
+    if not hypervisor.is_libvirt or (what == "too much RAM" and not hypervisor.is_qemu):
+        pytest.skip("cannot fail there")
+    driver = hypervisor.driver()
+    kept = running(driver, hypervisor.plan())
+    before = driver.inventory()
+    plan = hypervisor.plan()
+    (nic,) = plan.nics
+    broken: dict[str, Callable[[], dict[str, Any]]] = {
+        "corrupt image": lambda: {"image": hypervisor.images.source(checksum="0" * 128)},
+        "image too big": lambda: {"image": big_image(hypervisor, tmp_path)},
+        "no DHCP entry": lambda: {"nics": (replace(nic, address="192.0.2.99"),)},
+        "no such MAC": lambda: {"nics": (nic, replace(nic, mac="not a MAC"))},
+        "too much RAM": lambda: {"resources": Resources(1, 1 << 40, 1)},
+    }
+    with pytest.raises(HostFault) as caught:
+        spawn(driver, replace(plan, **broken[what]()))
+    code, retriable = BROKEN[what]
+    assert caught.value.code == code or code is None
+    assert caught.value.retriable == retriable
+    assert driver.inventory() == before
+    assert before.guests == (kept,)
+    assert not list(hypervisor.folder.rglob("*.part"))
+
+
+def big_image(hypervisor: Hypervisor, folder: Path) -> ImageSource:
+    """Have the server serve an image whose disk is bigger than the flavor's."""
+    path = folder / "big.qcow2"
+    argv = ["qemu-img", "create", "-q", "-f", "qcow2", str(path), "2G"]
+    subprocess.run(argv, check=True, timeout=30)
+    hypervisor.images.content = path.read_bytes()
+    return hypervisor.images.source()
+
+
+@pytest.mark.parametrize("step", ["spawn", "spawn.late"])
+def test_the_fake_fails_on_demand_and_leaves_nothing(tmp_path: Path, images: Any, step: str):
+    fake = Hypervisor("fake", tmp_path, images)
+    driver = fake.driver(fake_faults=f"{step}=once")
+    plan = fake.plan()
+    with pytest.raises(HostFault) as caught:
+        spawn(driver, plan)
+    assert (caught.value.code, caught.value.retriable) == ("fake_fault", True)
+    assert_nothing(driver)
+    assert spawn(driver, plan).paused
+
+
+def test_many_builds_at_once_download_their_image_once(hypervisor: Hypervisor):
+    driver = hypervisor.driver()
+    source = hypervisor.images.source() if hypervisor.is_libvirt else None
+    plans = [hypervisor.plan(image=source) for _ in range(4)]
+    threads = [threading.Thread(target=spawn, args=(driver, plan)) for plan in plans]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(driver.inventory().guests) == len(plans)
+    assert hypervisor.images.requests == (1 if hypervisor.is_libvirt else 0)

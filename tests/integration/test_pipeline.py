@@ -1,0 +1,69 @@
+"""The pipeline on real Redis and real worker processes, with the fake driver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from celery.result import AsyncResult
+from sqlalchemy import select
+
+from app.celery import make_app
+from app.models import Allocation, Cleanup, Host, Port
+from tests.asking import add_image, caller, create, request
+from tests.cloud import Cloud, eventually
+
+
+@pytest.fixture
+def fleet(cloud: Cloud) -> Iterator[Cloud]:
+    """A cloud with a scheduler worker and two hosts."""
+    cloud.start_control()
+    cloud.start_host("n1")
+    cloud.start_host("n2")
+    cloud.hosts_up("n1", "n2")
+    return cloud
+
+
+def test_a_create_goes_through_every_stage_and_ends_active(fleet: Cloud) -> None:
+    who = caller(fleet)
+    [(server_id, action_id)] = create(fleet, who, add_image(fleet, who.project_id))
+    action = fleet.finished(action_id)
+    assert (action.state, action.fault) == ("succeeded", None)
+    assert fleet.events(action_id) == [
+        (stage, "do", "succeeded") for stage in ("schedule", "claim", "build", "commit", "resume")
+    ]
+    server = fleet.server(server_id)
+    assert (server.vm_state, server.task_state, server.power_state) == ("active", None, 1)
+    assert server.host in ("n1", "n2")
+    result = AsyncResult(action_id, app=make_app())
+    assert eventually(lambda: result.state == "SUCCESS", 5)
+    assert result.result["server_id"] == server_id
+
+
+def test_power_operations_and_delete_leave_nothing_behind(fleet: Cloud) -> None:
+    who = caller(fleet)
+    [(server_id, action_id)] = create(fleet, who, add_image(fleet, who.project_id))
+    fleet.finished(action_id)
+    for kind, args, state in (
+        ("stop", {}, "stopped"),
+        ("start", {}, "active"),
+        ("reboot", {"type": "SOFT"}, "active"),
+        ("reboot", {"type": "HARD"}, "active"),
+    ):
+        ended = fleet.finished(request(who, server_id, kind, **args))
+        assert (ended.kind, ended.state) == (ended.kind, "succeeded"), ended.fault
+        assert fleet.server(server_id).vm_state == state
+    assert fleet.finished(request(who, server_id, "delete")).state == "succeeded"
+    assert fleet.server(server_id).deleted_at is not None
+    for table in (Allocation, Port, Cleanup):
+        assert fleet.scalars(select(table)) == []
+    assert {host.used_ram_mb for host in fleet.scalars(select(Host))} == {0}
+
+
+def test_servers_of_one_request_spread_over_the_hosts(fleet: Cloud) -> None:
+    who = caller(fleet)
+    made = create(fleet, who, add_image(fleet, who.project_id), count=6)
+    for _, action_id in made:
+        assert fleet.finished(action_id).state == "succeeded"
+    placed = sorted(str(fleet.server(server_id).host) for server_id, _ in made)
+    assert placed == ["n1"] * 3 + ["n2"] * 3
