@@ -77,6 +77,7 @@ class Settings:
     fake_hosts: str = ""
     fake_delay: float = 0.0
     fake_faults: str = ""
+    failpoints: Path | None = None
 
     def path(self, *parts: str) -> Path:
         """A path inside the state directory, absolute."""

@@ -74,21 +74,19 @@ def create(
     who: Caller,
     image_id: str,
     count: int = 1,
-    flavor: FlavorCopy = SMALL,
-    min_count: int | None = None,
     ring: bool = True,
     **more: object,
 ) -> list[tuple[str, str]]:
     """Accept and ring new servers; (server id, action id) of each."""
-    wanted = NewServers(
-        name="vm",
-        flavor=flavor,
-        image_id=image_id,
-        nics=(WantedNic(cloud.default_network()),),
-        min_count=min_count or count,
-        max_count=count,
-        **more,  # type: ignore[arg-type]
-    )
+    fields: dict[str, object] = {
+        "name": "vm",
+        "flavor": SMALL,
+        "image_id": image_id,
+        "nics": (WantedNic(cloud.default_network()),),
+        "min_count": count,
+        "max_count": count,
+    }
+    wanted = NewServers(**(fields | more))  # type: ignore[arg-type]
     with database.transaction() as session:
         accepted = servers.create(session, who, wanted)
     if ring:

@@ -1,0 +1,61 @@
+"""The `novella` command. A file per noun; this one puts them together.
+
+Exit codes: 0 done, 1 it failed (one line on standard error says what to do), 2 wrong usage,
+3 a wait ran into its time limit.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from app.errors import NovellaError
+
+_COMMANDS = {
+    "db": ("app.cli.db", "db"),
+    "host": ("app.cli.host", "host"),
+    "task": ("app.cli.task", "task"),
+    "status": ("app.cli.status", "status"),
+    "up": ("app.cli.local.up", "up"),
+    "down": ("app.cli.local.down", "down"),
+}
+
+
+class _Commands(click.Group):
+    """Loads a noun when it is asked for, and turns our errors into one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        from importlib import import_module
+
+        module, name = _COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except NovellaError as error:
+            raise click.ClickException(error.message) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", type=click.Path(path_type=Path), help="Settings file (TOML).")
+def main(config: Path | None) -> None:
+    """Operate a Novella cloud."""
+    if config is not None:
+        os.environ["NOVELLA_CONFIG"] = str(config)
+    elif "NOVELLA_CONFIG" not in os.environ:
+        from app.cli.local.place import default_state_dir
+
+        # Bare environment: the cloud that bin/up made here, when there is one.
+        found = (default_state_dir(os.environ) or Path()) / "novella.toml"
+        if found.is_file():
+            os.environ["NOVELLA_CONFIG"] = str(found)

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from typing import Protocol
 from app.errors import TooLarge
 
 CHUNK = 1024 * 1024
+YOUNG_SECONDS = 60.0
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -100,8 +102,10 @@ def is_dead(directory: Path, name: str) -> bool:
 
 
 def sweep(directory: Path) -> list[str]:
-    """Remove dead drafts; their names."""
-    dead = [path.name for path in directory.glob("*.part") if is_dead(directory, path.name)]
+    """Remove dead drafts; their names. A young one may be about to be locked."""
+    old = time.time() - YOUNG_SECONDS
+    drafts = [path.name for path in directory.glob("*.part") if path.stat().st_mtime < old]
+    dead = [name for name in drafts if is_dead(directory, name)]
     for name in dead:
         remove(directory, name)
     return dead

@@ -12,7 +12,7 @@ from app.errors import Invalid, NotFound
 from app.models import Flavor, FlavorAccess
 from app.store.paging import Page, page_of
 
-_KEYS: dict[str, InstrumentedAttribute] = {  # type: ignore[type-arg]
+_KEYS: dict[str, InstrumentedAttribute] = {
     "flavorid": Flavor.id,
     "id": Flavor.id,
     "name": Flavor.name,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from app.errors import Unavailable
@@ -92,7 +92,7 @@ def find_project(session: Session, wanted: Ref) -> tuple[Project, Domain] | None
     return None if row is None else (row[0], row[1])
 
 
-def _domain_is(wanted: Ref):  # type: ignore[no-untyped-def]
+def _domain_is(wanted: Ref) -> ColumnElement[bool]:
     if wanted.domain_id is not None:
         return Domain.id == wanted.domain_id
     return Domain.name == wanted.domain_name

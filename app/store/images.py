@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from sqlalchemy import Select, Text, and_, cast, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
@@ -16,7 +15,7 @@ from app.store.database import changed
 from app.store.paging import Page, page_of
 
 QUEUED, SAVING, ACTIVE, DELETED = "queued", "saving", "active", "deleted"
-_KEYS: dict[str, InstrumentedAttribute] = {  # type: ignore[type-arg]
+_KEYS: dict[str, InstrumentedAttribute] = {
     "created_at": Image.created_at,
     "updated_at": Image.updated_at,
     "name": Image.name,
@@ -69,7 +68,7 @@ def page(session: Session, caller: Caller, wanted: ImageQuery) -> list[Image]:
     return list(session.scalars(query))
 
 
-def _filtered(query: Select[tuple[Image]], wanted: ImageQuery) -> Select[tuple[Image]]:
+def _filtered(query: Select[Image], wanted: ImageQuery) -> Select[Image]:
     for column, values in wanted.columns.items():
         query = query.where(getattr(Image, column).in_(values))
     for name, value in wanted.properties.items():
@@ -170,6 +169,11 @@ def fail_upload(session: Session, image_id: str, draft: str) -> None:
     )
 
 
+def has_file(session: Session, image_id: str) -> bool:
+    """Whether the image is active with its file in the store."""
+    return session.scalar(select(Image.status).where(Image.id == image_id)) == ACTIVE
+
+
 def saving(session: Session) -> list[tuple[str, str]]:
     """Ids and drafts of all uploads that run, or died."""
     query = select(Image.id, Image.file_name).where(Image.status == SAVING)
@@ -186,7 +190,7 @@ def delete(session: Session, caller: Caller, image_id: str) -> str | None:
         raise Forbidden(f"Image {image_id} is protected and cannot be deleted.")
     file_name = image.file_name if image.status == ACTIVE else None
     image.status, image.file_name = DELETED, None
-    image.deleted_at = now()  # type: ignore[assignment]
+    image.deleted_at = now()
     return file_name
 
 
@@ -197,7 +201,7 @@ def _own(session: Session, caller: Caller, image_id: str) -> Image:
     return image
 
 
-def _visible(caller: Caller, *, listing: bool) -> Select[tuple[Image]]:
+def _visible(caller: Caller, *, listing: bool) -> Select[Image]:
     """Own and public images; community ones only by id or when asked for by that word."""
     query = select(Image).where(Image.status != DELETED)
     if caller.is_admin:

@@ -25,15 +25,15 @@ def visible(caller: Caller) -> ColumnElement[bool]:
     return or_(Network.project_id == caller.project_id, Network.shared)
 
 
-def _networks(caller: Caller) -> Select[tuple[Network]]:
+def _networks(caller: Caller) -> Select[Network]:
     return select(Network).where(visible(caller))
 
 
-def _subnets(caller: Caller) -> Select[tuple[Subnet]]:
+def _subnets(caller: Caller) -> Select[Subnet]:
     return select(Subnet).join(Network, Network.id == Subnet.network_id).where(visible(caller))
 
 
-def _ports(caller: Caller) -> Select[tuple[Port]]:
+def _ports(caller: Caller) -> Select[Port]:
     query = select(Port)
     return query if caller.is_admin else query.where(Port.project_id == caller.project_id)
 

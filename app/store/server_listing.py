@@ -13,7 +13,7 @@ from app.errors import Invalid, NotFound
 from app.models import Action, Host, Network, Port, Server
 from app.store.paging import Page, page_of
 
-_KEYS: dict[str, InstrumentedAttribute] = {  # type: ignore[type-arg]
+_KEYS: dict[str, InstrumentedAttribute] = {
     "created_at": Server.created_at,
     "updated_at": Server.updated_at,
     "display_name": Server.name,
@@ -112,7 +112,7 @@ def page(session: Session, caller: Caller, wanted: ServerQuery) -> list[Server]:
     return list(session.scalars(query))
 
 
-def _scope(caller: Caller, wanted: ServerQuery) -> Select[tuple[Server]]:
+def _scope(caller: Caller, wanted: ServerQuery) -> Select[Server]:
     query = select(Server)
     if not caller.is_admin or not wanted.all_projects:
         return query.where(Server.project_id == caller.project_id)
@@ -121,7 +121,7 @@ def _scope(caller: Caller, wanted: ServerQuery) -> Select[tuple[Server]]:
     return query
 
 
-def _equals(query: Select[tuple[Server]], wanted: ServerQuery) -> Select[tuple[Server]]:
+def _equals(query: Select[Server], wanted: ServerQuery) -> Select[Server]:
     for column, value in (
         (Server.user_id, wanted.user_id),
         (Server.image_id, wanted.image_id),

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from virt_fixtures import Hypervisor, eventually
 
 from app.domain.guest import PAUSED, RUNNING, SHUTDOWN
 from app.domain.message import BuildPlan, ImageSource
 from app.domain.resources import Resources
 from app.errors import Cancelled, HostFault
 from app.virt.driver import Driver
+from tests.integration.virt_fixtures import Hypervisor, eventually
 
-pytest_plugins = ["virt_fixtures"]
+pytest_plugins = ["tests.integration.virt_fixtures"]
 
 
 def spawn(driver: Driver, plan: BuildPlan, cancel: threading.Event | None = None) -> Any:

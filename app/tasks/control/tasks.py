@@ -16,6 +16,7 @@ from app import logs
 from app.config import settings
 from app.domain import states
 from app.domain.message import outcome as read_outcome
+from app.failpoints import reach
 from app.models import Action
 from app.store import actions, cleanups
 from app.store.database import reading, transaction
@@ -32,9 +33,11 @@ log = logs.get(__name__)
 @shared_task(bind=True, name="novella.schedule")
 def schedule(self: Task, request_id: str) -> None:
     """Choose hosts for the request's servers."""
+    reach("schedule.before")
     with logs.bound(request_id=request_id), transaction() as session:
         ended = scheduling.schedule(session, request_id)
         waiting = [a.id for a, _ in actions.hold_request(session, request_id, "claim")]
+    reach("schedule.after")
     _store(ended)
     if not waiting:
         raise Ignore
@@ -45,8 +48,10 @@ def schedule(self: Task, request_id: str) -> None:
 @shared_task(bind=True, name="novella.claim")
 def claim(self: Task, request_id: str) -> None:
     """Claim what schedule chose, and send each server's build to its host."""
+    reach("claim.before")
     with logs.bound(request_id=request_id), transaction() as session:
         built, again, ended = claiming.claim(session, request_id)
+    reach("claim.after")
     _store(ended)
     if again:
         _send(publish.control(current_app, "schedule", request_id))
@@ -70,6 +75,7 @@ def claim(self: Task, request_id: str) -> None:
 def settle(self: Task, outcome: dict[str, Any]) -> dict[str, Any]:
     """Write a host's outcome into the row, if the row still stands where the host was sent."""
     read = read_outcome(outcome)
+    reach(f"settle-{read.key.stage}.before")
     with logs.bound(
         request_id=read.request_id, server_id=read.server_id, task_id=read.key.action_id
     ):
@@ -83,6 +89,7 @@ def settle(self: Task, outcome: dict[str, Any]) -> dict[str, Any]:
                 cleaned = read.result in ("done", "absent") and cleanups.done(
                     session, read.key.action_id, read.host, read.key.fence
                 )
+        reach(f"settle-{read.key.stage}.after")
         if action is None:
             if not cleaned:
                 _store_again(read.key.action_id)

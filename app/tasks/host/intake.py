@@ -9,6 +9,7 @@ from dataclasses import replace
 from app import logs
 from app.domain.message import DONE, FAILED, STALE, Fault, HostMessage, Outcome
 from app.errors import Cancelled, HostFault, NovellaError
+from app.failpoints import reach
 from app.tasks.host.effects import Effects
 from app.tasks.host.journal import DONE as RECORD_DONE
 from app.tasks.host.journal import Journal, Record
@@ -76,9 +77,11 @@ class Intake:
                 outcome = self._effect(message, record, task)
         except Cancelled as error:
             outcome = self._failed(message, Fault("cancelled", error.message, retriable=True))
+        reach(f"{message.key.stage}.after")
         if not self.journal.finish(record, outcome):
             log.info("superseded", stage=message.key.stage, fence=message.key.fence)
             return None
+        reach(f"{message.key.stage}.journalled")
         return outcome
 
     def _effect(self, message: HostMessage, record: Record, task: Running) -> Outcome:
@@ -89,6 +92,7 @@ class Intake:
             return self._failed(message, Fault("worker_died", text, retriable=True))
         self.journal.start(record)
         task.started = True
+        reach(f"{message.key.stage}.before")
         try:
             answer = self.effects.of(message.key.stage)(message, task)
         except HostFault as error:

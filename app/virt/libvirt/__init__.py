@@ -1,1 +1,1 @@
-"""The libvirt driver; importing it needs libvirt-python."""
+"""The libvirt driver. Its modules need libvirt-python, but for `daemon` and `footprint`."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sys
 import time
 import uuid
 from dataclasses import dataclass
@@ -106,14 +107,16 @@ class Daemon:
     @property
     def libvirtd(self) -> list[str]:
         """The command of libvirtd; killed and started again it finds its guests."""
-        return self._command("libvirtd", "-f", "/etc/libvirt/libvirtd.conf")
+        reaper = (sys.executable, "-I", str(Path(__file__).with_name("reaper.py")))
+        return self._command("libvirtd", "-f", "/etc/libvirt/libvirtd.conf", before=reaper)
 
-    def _command(self, name: str, *args: str) -> list[str]:
+    def _command(self, name: str, *args: str, before: tuple[str, ...] = ()) -> list[str]:
         inside = ["ip", "netns", "exec", self.netns] if self.netns else []
         apart = ["unshare", "-m", *(["-u"] if self.hostname else [])]
         script = ["sh", "-c", _SCRIPT, name, str(self.run), str(self.state), self.hostname]
         program = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") or name
-        return [*inside, *apart, *script, program, *args, "-p", f"/run/libvirt/{name}.pid"]
+        daemon = [*before, program, *args]
+        return [*inside, *apart, *script, *daemon, "-p", f"/run/libvirt/{name}.pid"]
 
 
 def prepare(

@@ -39,7 +39,7 @@ def domain_xml(plan: BuildPlan, mark: Mark, place: Place) -> str:
     features = ET.SubElement(domain, "features")
     ET.SubElement(features, "acpi")
     ET.SubElement(features, "apic")
-    _cpu(domain, place.virt_type)
+    add_cpu(domain, place.virt_type)
     _clock(domain, place.virt_type)
     for event, action in (("poweroff", "destroy"), ("reboot", "restart"), ("crash", "destroy")):
         _text(domain, f"on_{event}", action)
@@ -58,7 +58,8 @@ def _machine(virt_type: str) -> dict[str, str]:
     return {} if virt_type == "test" else {"machine": "pc"}
 
 
-def _cpu(domain: ET.Element, virt_type: str) -> None:
+def add_cpu(domain: ET.Element, virt_type: str) -> None:
+    """The CPU model that guests of `virt_type` get; the probe proves the same one."""
     if virt_type == "kvm":
         ET.SubElement(domain, "cpu", mode="host-passthrough", check="none")
     elif virt_type == "qemu":

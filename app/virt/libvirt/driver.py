@@ -11,6 +11,8 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import libvirt
+
 from app.config import Settings
 from app.domain.guest import Guest, HostFacts, Inventory
 from app.domain.message import BuildPlan
@@ -137,7 +139,7 @@ class LibvirtDriver:
 
     def _facts(self, link: Link) -> HostFacts:
         capabilities = ET.fromstring(link.getCapabilities())
-        _, ram_mb, vcpus, *_ = link.getInfo()
+        _, _, vcpus, *_ = link.getInfo()
         host_uuid = capabilities.findtext("host/uuid") or str(
             uuid.uuid5(_NAMESPACE, self.host_name)
         )
@@ -146,10 +148,19 @@ class LibvirtDriver:
             hostname=link.getHostname(),
             address=self._settings.host_address or "127.0.0.1",
             vcpus=int(vcpus),
-            ram_mb=int(ram_mb),
+            ram_mb=_ram_mb(link),
             disk_gb=shutil.disk_usage(self._folder).total // GIB,
             hypervisor_type=link.getType(),
             hypervisor_version=int(link.getVersion()),
             cpu_model=capabilities.findtext("host/cpu/model") or "",
             virt_type=self.host.virt_type,
         )
+
+
+def _ram_mb(link: Link) -> int:
+    """All RAM in MiB. Where memory was plugged in later, getInfo knows only the first node's."""
+    try:
+        stats = link.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
+        return int(stats["total"]) // 1024
+    except (libvirt.libvirtError, KeyError):
+        return int(link.getInfo()[1])

@@ -25,7 +25,8 @@ from app.virt.libvirt.daemon import Daemon, listening, wait_ready
 
 READY_SECONDS = 20
 END_SECONDS = 10
-_DAEMONS = ("libvirtd", "virtlogd")
+_DAEMONS = ("libvirtd", "virtlogd", "python3", "python")
+"""What the supervisor runs: the daemons and libvirtd's reaper."""
 
 
 @dataclass(frozen=True)

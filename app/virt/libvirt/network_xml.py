@@ -12,6 +12,7 @@ from app.virt.libvirt.names import bridge_name, network_name, network_uuid
 
 LEASE_MINUTES = 10
 """Short, so that an address whose release was not heard is free again soon."""
+_OWN_MAC = "02:00:00:00:00:01"
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Entry:
 
 
 def network_xml(cloud_id: str, nic: Nic) -> str:
-    """The NAT network (without a gateway: an isolated one) that `nic` is in, without entries."""
+    """The NAT network that `nic` is in (without a gateway: an isolated one)."""
     subnet = ipaddress.IPv4Network(nic.cidr)
     network = ET.Element("network")
     ET.SubElement(network, "name").text = network_name(cloud_id, nic.network_id)
@@ -56,7 +57,9 @@ def network_xml(cloud_id: str, nic: Nic) -> str:
         for server in nic.dns:
             ET.SubElement(dns, "forwarder", addr=server)
     address = nic.gateway or str(subnet.network_address + 1)
-    ET.SubElement(network, "ip", address=address, prefix=str(subnet.prefixlen))
+    ip = ET.SubElement(network, "ip", address=address, prefix=str(subnet.prefixlen))
+    # With an entry from the start, and always one left, dnsmasq need never be restarted.
+    ET.SubElement(ET.SubElement(ip, "dhcp"), "host", mac=_OWN_MAC, name="gateway", ip=address)
     ET.indent(network)
     return ET.tostring(network, encoding="unicode") + "\n"
 

@@ -1,7 +1,9 @@
 """Whether KVM works here: proven by a guest that has run, never by /dev/kvm being there.
 
-On some machines /dev/kvm exists and opens, and guests start under it but hang. The proof is a
-boot sector that writes one letter to the serial port. It is remembered for this boot only.
+On some machines /dev/kvm exists and opens, and guests start under it but crawl or hang: one was
+seen that ran a few instructions in three seconds. So the proof is a boot sector that counts down
+from 100 million and then writes a letter to the serial port, on the CPU model that guests get; a
+CPU that really runs takes a tenth of a second. It is remembered for this boot only.
 """
 
 from __future__ import annotations
@@ -19,14 +21,19 @@ import libvirt
 from app.errors import HostFault, Invalid
 from app.virt.libvirt.abilities import abilities
 from app.virt.libvirt.connection import Connection, Link
+from app.virt.libvirt.domain_xml import add_cpu
 from app.virt.libvirt.names import domain_prefix
 
 logger = logging.getLogger(__name__)
 
 PROBE_SECONDS = 5.0
-# cli; mov dx, 0x3f8; mov al, 'N'; out dx, al; hlt; jmp back to hlt
-_CODE = bytes([0xFA, 0xBA, 0xF8, 0x03, 0xB0, 0x4E, 0xEE, 0xF4, 0xEB, 0xFD])
-BOOT_SECTOR = _CODE.ljust(510, b"\0") + b"\x55\xaa"
+COUNT = 100_000_000
+# cli; mov ecx, COUNT; dec ecx; jnz back; mov dx, 0x3f8; mov al, 'N'; out dx, al; hlt; jmp back
+_CODE = (
+    *(b"\xfa\x66\xb9", COUNT.to_bytes(4, "little"), b"\x66\x49\x75\xfc"),
+    *(b"\xba\xf8\x03\xb0\x4e\xee", b"\xf4\xeb\xfd"),
+)
+BOOT_SECTOR = b"".join(_CODE).ljust(510, b"\0") + b"\x55\xaa"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -67,15 +74,16 @@ def proves(
     name = f"{domain_prefix(cloud_id)}probe-{uuid.uuid4().hex[:8]}"
     disk, output = folder / f"{name}.img", folder / f"{name}.out"
     disk.write_bytes(BOOT_SECTOR)
+    refused = threading.Event()
     thread = threading.Thread(
         target=_start,
-        args=(connection, _probe_xml(name, virt_type, disk, output)),
+        args=(connection, _probe_xml(name, virt_type, disk, output), refused),
         name="kvm-probe",
         daemon=True,
     )
     try:
         thread.start()
-        return _written(output, time.monotonic() + seconds)
+        return _written(output, time.monotonic() + seconds, refused)
     finally:
         thread.join(seconds)
         _end(connection, name)
@@ -91,20 +99,20 @@ def _remembered(memory: Path) -> str | None:
         return None
 
 
-def _written(output: Path, deadline: float) -> bool:
-    while time.monotonic() < deadline:
+def _written(output: Path, deadline: float, refused: threading.Event) -> bool:
+    while time.monotonic() < deadline and not refused.wait(0.05):
         if output.exists() and b"N" in output.read_bytes():
             return True
-        time.sleep(0.05)
     return False
 
 
-def _start(connection: Connection, xml: str) -> None:
+def _start(connection: Connection, xml: str, refused: threading.Event) -> None:
     """Transient, and gone with our connection should this process die."""
     try:
         connection.get().createXML(xml, libvirt.VIR_DOMAIN_START_AUTODESTROY)
     except (libvirt.libvirtError, HostFault) as error:
         logger.info("the KVM probe did not start: %s", error)
+        refused.set()
 
 
 def _end(connection: Connection, name: str) -> None:
@@ -128,6 +136,7 @@ def _probe_xml(name: str, virt_type: str, disk: Path, output: Path) -> str:
     ET.SubElement(domain, "vcpu").text = "1"
     system = ET.SubElement(domain, "os")
     ET.SubElement(system, "type", arch="x86_64", machine="pc").text = "hvm"
+    add_cpu(domain, virt_type)
     devices = ET.SubElement(domain, "devices")
     drive = ET.SubElement(devices, "disk", type="file", device="disk")
     ET.SubElement(drive, "driver", name="qemu", type="raw")

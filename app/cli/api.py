@@ -1,0 +1,154 @@
+"""The cloud over HTTP, as the user of a `clouds.yaml` entry."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import requests
+import yaml
+
+from app.config import settings
+from app.errors import Forbidden, Invalid, NotFound, NovellaError, Unauthorized, Unavailable
+
+SECONDS = 30.0
+_BY_STATUS = {401: Unauthorized, 403: Forbidden, 404: NotFound, 503: Unavailable}
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """One entry of a clouds.yaml file."""
+
+    auth_url: str
+    auth: dict[str, str] = field(repr=False)
+
+    @property
+    def root(self) -> str:
+        """The cloud's root URL, under which /compute, /image and /v1 are."""
+        root = self.auth_url.rstrip("/").removesuffix("/v3")
+        return root.removesuffix("/identity")
+
+
+def credentials(cloud: str | None, files: Iterable[Path] | None = None) -> Credentials:
+    """The entry `cloud` (else OS_CLOUD, else `novella`) of the first clouds.yaml that has it.
+
+    Raises Invalid when there is none.
+    """
+    name = cloud or os.environ.get("OS_CLOUD") or "novella"
+    looked = [path for path in (files or _files()) if path.is_file()]
+    for path in looked:
+        try:
+            clouds = (yaml.safe_load(path.read_text()) or {}).get("clouds") or {}
+        except (OSError, yaml.YAMLError, AttributeError) as error:
+            raise Invalid(f"{path} cannot be read: {error}") from error
+        if name in clouds:
+            return _entry(path, name, clouds[name])
+    places = ", ".join(map(str, looked)) or "no clouds.yaml found"
+    raise Invalid(f"no cloud {name!r} ({places}); give --cloud, or set OS_CLIENT_CONFIG_FILE")
+
+
+def _files() -> list[Path]:
+    named = os.environ.get("OS_CLIENT_CONFIG_FILE")
+    return [
+        *([Path(named)] if named else []),
+        Path("clouds.yaml"),
+        settings().path("clouds.yaml"),
+        Path.home() / ".config/openstack/clouds.yaml",
+        Path("/etc/openstack/clouds.yaml"),
+    ]
+
+
+def _entry(path: Path, name: str, entry: dict[str, Any]) -> Credentials:
+    auth = entry.get("auth") or {}
+    if missing := {"auth_url", "username", "password", "project_name"} - set(auth):
+        raise Invalid(f"{path}: cloud {name!r} has no auth.{', auth.'.join(sorted(missing))}")
+    return Credentials(auth["auth_url"], auth)
+
+
+class Api:
+    """A session with a token that is renewed when it has run out."""
+
+    def __init__(self, who: Credentials) -> None:
+        self._who = who
+        self._session = requests.Session()
+        self._session.trust_env = urlsplit(who.root).hostname not in ("127.0.0.1", "localhost")
+
+    def get(self, path: str, **kwargs: Any) -> requests.Response:
+        """GET a path under the root; 304 is an answer too."""
+        return self.call("GET", path, **kwargs)
+
+    def call(self, method: str, path: str, **kwargs: Any) -> requests.Response:
+        """Send with a token. Raises an error of ours for an answer of 400 or more."""
+        if "X-Auth-Token" not in self._session.headers:
+            self._log_in()
+        response = self._send(method, path, **kwargs)
+        if response.status_code == 401:
+            self._log_in()
+            response = self._send(method, path, **kwargs)
+        return _checked(response, f"{method} {path}")
+
+    def upload(self, path: str, data: IO[bytes], timeout: float) -> None:
+        """PUT a file's bytes."""
+        self._log_in()  # fresh, because a file cannot be sent twice
+        headers = {"Content-Type": "application/octet-stream"}
+        response = self._send("PUT", path, data=data, headers=headers, timeout=timeout)
+        _checked(response, f"PUT {path}")
+
+    def _log_in(self) -> None:
+        auth = self._who.auth
+        user = {
+            "name": auth["username"],
+            "password": auth["password"],
+            "domain": {"name": auth.get("user_domain_name", "Default")},
+        }
+        project = {
+            "name": auth["project_name"],
+            "domain": {"name": auth.get("project_domain_name", "Default")},
+        }
+        body = {
+            "auth": {
+                "identity": {"methods": ["password"], "password": {"user": user}},
+                "scope": {"project": project},
+            }
+        }
+        self._session.headers.pop("X-Auth-Token", None)
+        response = self._send("POST", "/identity/v3/auth/tokens", json=body)
+        _checked(response, f"logging in as {auth['username']}")
+        self._session.headers["X-Auth-Token"] = response.headers["X-Subject-Token"]
+
+    def _send(
+        self, method: str, path: str, timeout: float = SECONDS, **kwargs: Any
+    ) -> requests.Response:
+        try:
+            return self._session.request(method, self._who.root + path, timeout=timeout, **kwargs)
+        except requests.RequestException as error:
+            reason = "no answer in time" if isinstance(error, requests.Timeout) else "no connection"
+            raise Unavailable(
+                f"{self._who.root}: {reason}; is the cloud up? (bin/up --status)"
+            ) from error
+
+
+def _checked(response: requests.Response, what: str) -> requests.Response:
+    if response.status_code < 400:
+        return response
+    kind = _BY_STATUS.get(response.status_code, NovellaError)
+    raise kind(f"{what}: {response.status_code} {_message(response)}")
+
+
+def _message(response: requests.Response) -> str:
+    """What an error answer says, in whichever of the services' shapes it comes."""
+    try:
+        body = response.json()
+    except ValueError:
+        return response.text.strip()[:300]
+    if isinstance(body, dict):
+        for part in [body, *body.values()]:
+            if isinstance(part, dict):
+                for key in ("message", "detail", "title"):
+                    if isinstance(part.get(key), str):
+                        return str(part[key])
+    return str(body)[:300]

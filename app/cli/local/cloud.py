@@ -1,0 +1,173 @@
+"""Settling what a local cloud is made of: its settings, its programs, its database."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.cli.local import files, ports, subnets
+from app.cli.local.place import Place, host_name
+from app.cli.local.programs import Program, programs
+from app.config import Settings, load
+from app.errors import Conflict, HostFault, Invalid
+from app.models import Cloud
+from app.store import migrations, seed
+from app.store.database import make_engine
+from app.virt.libvirt import daemon as libvirt_daemon
+from app.virt.libvirt.daemon import Daemon
+
+_OWN = ("state_dir", "runtime_dir")
+_SOCKET = "/libvirt/libvirt-sock"
+_DATABASE_WORD = "sqlite:///"
+
+
+@dataclass(frozen=True)
+class LocalCloud:
+    """All there is to know about the cloud in a place."""
+
+    place: Place
+    settings: Settings
+    host: str
+    daemon: Daemon | None
+    programs: tuple[Program, ...]
+
+    @property
+    def root_url(self) -> str:
+        """Where its API is."""
+        address = self.settings.bind
+        return f"http://{'127.0.0.1' if address == '0.0.0.0' else address}:{self.settings.port}"  # noqa: S104
+
+
+def settle(place: Place, environ: Mapping[str, str], running: bool) -> LocalCloud:
+    """Decide all settings, write novella.toml, and list the programs.
+
+    What the environment gives is kept for later starts. Raises Conflict when it would change
+    a cloud that is `running`, Invalid for a wrong value or when root is needed and missing.
+    """
+    kept = files.read_settings(place)
+    given = _given(environ)
+    if running:
+        _require_same(kept, given)
+    values = {**kept, **given}
+    _require_root(values)
+    values |= {"state_dir": str(place.state), "runtime_dir": str(place.runtime)}
+    values.setdefault("cloud_id", str(uuid.uuid4()))
+    own_redis = _settle_broker(place, values, given, running)
+    daemon = _settle_libvirt(place, values)
+    files.write_settings(place, values)
+    settings = load({"NOVELLA_CONFIG": str(place.config)})
+    host = host_name(place, environ)
+    made = programs(place, settings, host, own_redis, daemon)
+    return LocalCloud(place, settings, host, daemon, tuple(made))
+
+
+def require_ports(cloud: LocalCloud) -> None:
+    """Raises Conflict for a port that somebody else holds."""
+    settings, config = cloud.settings, cloud.place.config
+    ports.require_free(settings.bind, settings.port, "NOVELLA_PORT", config)
+    ports.require_free("127.0.0.1", settings.flower_port, "NOVELLA_FLOWER_PORT", config)
+
+
+def prepare_database(cloud: LocalCloud, environ: Mapping[str, str]) -> bool:
+    """Bring the schema up to date and fill it at the first start; True when that was now."""
+    url = cloud.settings.database
+    if url.startswith(_DATABASE_WORD):
+        # Made here, so that it is ours alone from its first byte; SQLite's other files follow it.
+        os.close(os.open(url.removeprefix(_DATABASE_WORD), os.O_CREAT | os.O_RDWR, 0o600))
+    migrations.upgrade(url)
+    engine = make_engine(url)
+    try:
+        with Session(engine) as session, session.begin():
+            seeded = _seed(session, cloud, environ)
+    finally:
+        engine.dispose()
+    if seeded.cloud_id != cloud.settings.cloud_id:
+        values = files.read_settings(cloud.place) | {"cloud_id": seeded.cloud_id}
+        files.write_settings(cloud.place, values)
+    return seeded.created
+
+
+def _seed(session: Session, cloud: LocalCloud, environ: Mapping[str, str]) -> seed.Seeded:
+    cloud_id = cloud.settings.cloud_id
+    cidr = ""
+    if session.scalar(select(Cloud.id)) is None:
+        cidr = environ.get("NOVELLA_NETWORK_CIDR") or str(
+            subnets.choose(cloud_id, subnets.in_use())
+        )
+    names = ("admin", "novella")
+    passwords = {name: files.secret(cloud.place, f"{name}-password") for name in names}
+    return seed.first_start(session, network_cidr=cidr, passwords=passwords, cloud_id=cloud_id)
+
+
+def _given(environ: Mapping[str, str]) -> dict[str, Any]:
+    """The settings that the environment names, of the right types."""
+    names = [f.name for f in fields(Settings) if f.name not in _OWN]
+    wanted = {
+        variable: environ[variable]
+        for name in names
+        if environ.get(variable := f"NOVELLA_{name.upper()}")
+    }
+    typed = load(wanted)
+    values = {name: getattr(typed, name) for name in names if f"NOVELLA_{name.upper()}" in wanted}
+    return {k: str(v.absolute()) if isinstance(v, Path) else v for k, v in values.items()}
+
+
+def _require_same(kept: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    for name, value in given.items():
+        now = kept.get(name, getattr(Settings(), name))
+        if now != value:
+            raise Conflict(
+                f"the cloud is up with {name} = {now!r}: run bin/down before you change it "
+                f"to {value!r}, or unset NOVELLA_{name.upper()}"
+            )
+
+
+def _uses_libvirt(values: Mapping[str, Any]) -> bool:
+    return str(values.get("driver", Settings.driver)).startswith("app.virt.libvirt.")
+
+
+def _own_libvirtd(values: Mapping[str, Any]) -> bool:
+    uri = str(values.get("libvirt_uri", ""))
+    return _uses_libvirt(values) and (not uri or uri.endswith(_SOCKET))
+
+
+def _require_root(values: Mapping[str, Any]) -> None:
+    if _own_libvirtd(values) and os.geteuid() != 0:
+        raise Invalid(
+            "libvirtd needs root (it makes bridges, firewall rules and mounts): run bin/up as "
+            "root, or try the cloud without real guests: "
+            "NOVELLA_DRIVER=app.virt.fake:FakeDriver bin/up --no-guest"
+        )
+
+
+def _settle_broker(
+    place: Place, values: dict[str, Any], given: Mapping[str, Any], running: bool
+) -> bool:
+    """Whether the broker is our own Redis; gives it a port, and another when that was taken."""
+    password = files.secret(place, "redis-password")
+    if "broker_url" in given or ("broker_url" in values and password not in values["broker_url"]):
+        return False
+    kept = str(values.get("broker_url", ""))
+    port = int(kept.rpartition(":")[2].partition("/")[0]) if kept else ports.free_port()
+    if not running and not ports.is_free("127.0.0.1", port):
+        port = ports.free_port()
+    values["broker_url"] = f"redis://:{password}@127.0.0.1:{port}/0"
+    return True
+
+
+def _settle_libvirt(place: Place, values: dict[str, Any]) -> Daemon | None:
+    if not _own_libvirtd(values):
+        return None
+    try:
+        made = libvirt_daemon.prepare(place.state / "libvirt", place.runtime)
+    except HostFault as fault:
+        raise Invalid(f"libvirtd: {fault.message}; bin/setup installs what is missing") from fault
+    values["libvirt_uri"] = made.uri
+    return made

@@ -1,0 +1,60 @@
+"""The Flask-RESTX side: routing, Swagger, and errors that leave in our own shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response
+from flask_restx import Api, Namespace, Resource
+
+from app.web import errors
+from app.web.answers import answer
+from app.web.body import Schema
+
+
+class NovellaApi(Api):
+    """RESTX routes and documents; what goes wrong is answered by `app.web.errors`."""
+
+    def handle_error(self, e: Exception) -> Response:
+        """Every error of a resource, in its service's shape."""
+        return errors.handle(e)
+
+    def render_root(self) -> Response:
+        """Where the services are."""
+        return answer({"services": ["/identity", "/compute", "/image", "/network", "/v1"],
+                       "docs": "/docs"})  # fmt: skip
+
+
+class Route(Resource):
+    """A resource; it needs a token unless `public`, or the method is in `public_methods`.
+
+    `streams_body`: the body limit does not hold, the resource sees to its own.
+    `takes_image_token`: a Bearer token may stand for the caller; the resource checks it.
+    """
+
+    public = False
+    public_methods: frozenset[str] = frozenset()
+    streams_body = False
+    takes_image_token = False
+
+
+def make_api(namespaces: list[Namespace]) -> NovellaApi:
+    """An Api with all routes, not yet bound to an application."""
+    api = NovellaApi(
+        title="Novella",
+        version="1",
+        description="An OpenStack-compatible compute cloud. Get a token with "
+        "POST /identity/v3/auth/tokens and send it as X-Auth-Token.",
+        doc="/docs",
+        authorizations={"token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"}},
+        security="token",
+        serve_challenge_on_401=False,
+    )
+    for namespace in namespaces:
+        api.add_namespace(namespace)
+    return api
+
+
+def documented(namespace: Namespace, schema: Schema) -> Any:
+    """Show `schema` in the documentation as this method's body."""
+    return namespace.expect(namespace.schema_model(schema.name, schema.schema), validate=False)

@@ -1,0 +1,136 @@
+"""Reading and checking bodies: JSON Schema, compiled once, with messages that name the limit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import orjson
+from flask import request
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError, best_match
+
+from app.errors import Invalid
+
+Json = dict[str, Any]
+
+BOOLEAN: Json = {"enum": [True, "True", "TRUE", "true", "1", "ON", "On", "on", "YES", "Yes", "yes",
+                          False, "False", "FALSE", "false", "0", "OFF", "Off", "off", "NO", "No",
+                          "no"]}  # fmt: skip
+UUID: Json = {
+    "type": "string",
+    "pattern": "^[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}$",
+}
+NAME: Json = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"\S"}
+METADATA: Json = {
+    "type": "object",
+    "propertyNames": {"minLength": 1, "maxLength": 255},
+    "additionalProperties": {"type": "string", "maxLength": 255},
+}
+
+
+def integer(low: int, high: int = 2**31 - 1) -> Json:
+    """A whole number, or the same in digits, as Nova allows."""
+    limits: Json = {"x-low": low, "x-high": high}
+    return {
+        "anyOf": [
+            {"type": "integer", "minimum": low, "maximum": high, **limits},
+            {"type": "string", "pattern": "^[0-9]{1,10}$", **limits},
+        ],
+        **limits,
+    }
+
+
+def only(required: Mapping[str, Json], optional: Mapping[str, Json] | None = None) -> Json:
+    """An object with these properties and no others."""
+    return {
+        "type": "object",
+        "properties": {**required, **(optional or {})},
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+class Schema:
+    """A compiled schema. `name` is what the documentation calls it."""
+
+    def __init__(self, name: str, schema: Json) -> None:
+        Draft202012Validator.check_schema(schema)
+        self.name = name
+        self.schema = schema
+        self._validator = Draft202012Validator(schema)
+
+    def check(self, data: Any) -> Any:
+        """`data` itself. Raises Invalid with the field, what is wrong with it, and the limit."""
+        error = best_match(self._validator.iter_errors(data))
+        if error is not None:
+            raise Invalid(explain(error))
+        return data
+
+
+def body(schema: Schema) -> Any:
+    """The request's JSON body, checked."""
+    return schema.check(parsed())
+
+
+def parsed(media_types: tuple[str, ...] = ("application/json",)) -> Any:
+    """The request's body, decoded from JSON."""
+    if request.mimetype and request.mimetype not in media_types:
+        raise Invalid(
+            f"Unsupported Content-Type {request.mimetype[:64]}: send {media_types[0]}",
+            code="unsupported_media_type",
+        )
+    data = request.get_data()
+    try:
+        decoded = orjson.loads(data)
+    except (orjson.JSONDecodeError, RecursionError) as error:
+        raise Invalid("The body is not JSON.") from error
+    if b"\\u0000" in data:
+        raise Invalid("The body contains a NUL character.")
+    return decoded
+
+
+def is_true(value: Any) -> bool:
+    """A BOOLEAN as a bool."""
+    return str(value).lower() in ("true", "1", "on", "yes", "t", "y")
+
+
+def explain(error: ValidationError) -> str:
+    """One sentence: the field, the problem, the limit. Never the value: it may be a secret."""
+    field = ".".join(str(step) for step in error.absolute_path)[:200] or "the body"
+    return f"Invalid input for field {field}: {_problem(error)}"
+
+
+def _problem(error: ValidationError) -> str:
+    rule, limit = str(error.validator), cast(Any, error.validator_value)
+    schema = cast(Json, error.schema)
+    if rule == "additionalProperties" and isinstance(error.instance, dict):
+        known = schema.get("properties", {})
+        extra = sorted(str(name)[:64] for name in error.instance if name not in known)
+        return f"unknown: {', '.join(extra[:5])}; known: {', '.join(sorted(known))}"
+    if rule == "required":
+        missing = [name for name in limit if name not in cast(Json, error.instance)]
+        return f"missing: {', '.join(missing)}"
+    if rule == "type":
+        return f"must be of type {limit if isinstance(limit, str) else ' or '.join(limit)}"
+    if rule == "enum":
+        return f"must be one of {', '.join(str(item) for item in limit)}"
+    if "x-low" in schema:
+        return f"must be a whole number from {schema['x-low']} to {schema['x-high']}"
+    return _LIMITS.get(rule, "is not in one of the allowed forms").format(limit=limit)
+
+
+_LIMITS = {
+    "minLength": "is shorter than {limit} characters",
+    "maxLength": "is longer than {limit} characters",
+    "minimum": "is less than {limit}",
+    "maximum": "is more than {limit}",
+    "minItems": "has fewer than {limit} items",
+    "maxItems": "has more than {limit} items",
+    "minProperties": "has fewer than {limit} properties",
+    "maxProperties": "has more than {limit} properties",
+    "pattern": "does not match {limit}",
+    "format": "is not of the format {limit}",
+    "uniqueItems": "has the same item twice",
+    "const": "must be {limit}",
+}

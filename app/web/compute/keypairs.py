@@ -1,0 +1,80 @@
+"""Key pairs: public keys that new servers let in."""
+
+from __future__ import annotations
+
+from flask import Response, request
+
+from app.errors import Forbidden, Invalid
+from app.models import Keypair
+from app.store import keypairs
+from app.store.database import reading, transaction
+from app.store.paging import Page
+from app.web import context, query
+from app.web.answers import answer, nothing
+from app.web.api import Route, documented
+from app.web.body import body
+from app.web.compute import schemas, sshkeys, views
+from app.web.compute.versions import ns
+
+
+def _owner(given: str | None) -> str:
+    """Whose keys are meant: one's own, or (from 2.10) another's for an admin."""
+    caller = context.caller()
+    if given is None or context.version() < (2, 10) or given == caller.user_id:
+        return caller.user_id
+    if not caller.is_admin:
+        raise Forbidden("Policy doesn't allow keypairs of another user.")
+    return given
+
+
+@ns.route("/v2.1/os-keypairs")
+class Keypairs(Route):
+    @ns.doc(params={"user_id": "for administrators, from 2.10: whose keys"})
+    def get(self) -> Response:
+        """List one's key pairs."""
+        with reading() as session:
+            owner = _owner(request.args.get("user_id"))
+            found = keypairs.page(session, owner, Page(query.PAGE_LIMIT))
+        return answer({"keypairs": [{"keypair": views.keypair(row)} for row in found]})
+
+    @documented(ns, schemas.KEYPAIR)
+    def post(self) -> Response:
+        """Keep a public key, or make a pair: then the private key is in the answer only."""
+        wanted = body(schemas.KEYPAIR)["keypair"]
+        if wanted.get("type", "ssh") != "ssh" or _unknown(wanted):
+            raise Invalid("Invalid input for field keypair: only name, public_key, type ssh "
+                          "(from 2.2) and user_id (from 2.10)")  # fmt: skip
+        private, public = None, wanted.get("public_key")
+        if public is None:
+            private, public = sshkeys.generate("Generated-by-Novella")
+        row = Keypair(
+            user_id=_owner(wanted.get("user_id")),
+            name=wanted["name"],
+            public_key=public,
+            fingerprint=sshkeys.fingerprint(public),
+            type="ssh",
+        )
+        with transaction() as session:
+            keypairs.add(session, context.caller(), row)
+        status = 201 if context.version() >= (2, 2) else 200
+        return answer({"keypair": views.keypair_made(row, private)}, status)
+
+
+def _unknown(wanted: dict[str, str]) -> bool:
+    version = context.version()
+    return ("type" in wanted and version < (2, 2)) or ("user_id" in wanted and version < (2, 10))
+
+
+@ns.route("/v2.1/os-keypairs/<name>")
+class OneKeypair(Route):
+    def get(self, name: str) -> Response:
+        """Show a key pair's public key."""
+        with reading() as session:
+            found = keypairs.get(session, _owner(request.args.get("user_id")), name)
+        return answer({"keypair": views.keypair_whole(found)})
+
+    def delete(self, name: str) -> Response:
+        """Forget a key pair; servers keep their copies of it."""
+        with transaction() as session:
+            keypairs.remove(session, _owner(request.args.get("user_id")), name)
+        return nothing(204 if context.version() >= (2, 2) else 202)

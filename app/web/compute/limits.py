@@ -1,0 +1,56 @@
+"""Limits: what the project may have, and has."""
+
+from __future__ import annotations
+
+from flask import Response, request
+
+from app.errors import Forbidden
+from app.store import quotas
+from app.store.database import reading
+from app.web import context
+from app.web.answers import answer
+from app.web.api import Route
+from app.web.compute.versions import ns
+
+_LIMITS = {
+    "maxTotalInstances": "instances",
+    "maxTotalCores": "cores",
+    "maxTotalRAMSize": "ram",
+    "maxTotalKeypairs": "key_pairs",
+    "maxServerMeta": "metadata_items",
+    "maxImageMeta": "metadata_items",
+    "maxServerGroups": "server_groups",
+    "maxServerGroupMembers": "server_group_members",
+    "maxPersonality": "injected_files",
+    "maxPersonalitySize": "injected_file_content_bytes",
+}
+_USES = {
+    "totalInstancesUsed": "instances",
+    "totalCoresUsed": "cores",
+    "totalRAMUsed": "ram",
+    "totalServerGroupsUsed": "server_groups",
+}
+# Neutron's in truth; Nova below 2.36 shows them, and some clients want them there.
+_NETWORK = {
+    "maxSecurityGroups": -1,
+    "maxSecurityGroupRules": -1,
+    "maxTotalFloatingIps": -1,
+    "totalSecurityGroupsUsed": 0,
+    "totalFloatingIpsUsed": 0,
+}
+
+
+@ns.route("/v2.1/limits")
+class Limits(Route):
+    @ns.doc(params={"tenant_id": "for administrators: this project's"})
+    def get(self) -> Response:
+        """Show the project's limits and what it uses of them."""
+        caller = context.caller()
+        project = request.args.get("tenant_id") or caller.project_id
+        if project != caller.project_id and not caller.is_admin:
+            raise Forbidden("Policy doesn't allow another project's limits.")
+        with reading() as session:
+            limits, used = quotas.limits(session, project), quotas.usage(session, project)
+        absolute = {name: limits[resource] for name, resource in _LIMITS.items()}
+        absolute |= {name: used.get(resource, 0) for name, resource in _USES.items()}
+        return answer({"limits": {"rate": [], "absolute": absolute | _NETWORK}})

@@ -1,0 +1,215 @@
+"""From the body of `POST /servers` to a NewServers whose every name has been looked up."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import re
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.domain.caller import Caller
+from app.domain.new_servers import FlavorCopy, NewServers, WantedNic
+from app.domain.resources import Resources
+from app.errors import Forbidden, Invalid, NotFound
+from app.models import Flavor, Image
+from app.store import flavors, images, keypairs, networks, quotas, server_listing
+from app.web.body import is_true
+
+GIB = 1024**3
+MIB = 1024**2
+
+
+def parse(session: Session, caller: Caller, wanted: dict[str, Any]) -> NewServers:
+    """What `wanted` (a checked body's `server`) asks for. Raises Invalid, naming the field."""
+    low, high = _counts(wanted)
+    flavor = _flavor(session, caller, str(wanted["flavorRef"]))
+    image = _image(session, caller, wanted)
+    _fits(flavor, image)
+    zone, host = _zone(session, caller, wanted.get("availability_zone"))
+    key = wanted.get("key_name")
+    _refuse_unknown_groups(wanted)
+    return NewServers(
+        name=wanted["name"].strip(),
+        flavor=_copy(flavor),
+        image_id=image.id,
+        nics=_nics(session, caller, wanted.get("networks")),
+        min_count=low,
+        max_count=high,
+        description=wanted.get("description"),
+        hostname=wanted.get("hostname"),
+        metadata=_metadata(session, caller, wanted.get("metadata", {})),
+        user_data=_user_data(wanted.get("user_data")),
+        key_name=key,
+        public_key=_public_key(session, caller, key),
+        config_drive=is_true(wanted.get("config_drive") or False),
+        availability_zone=zone,
+        forced_host=host,
+        access_ipv4=_address(wanted, "accessIPv4", 4),
+        access_ipv6=_address(wanted, "accessIPv6", 6),
+    )
+
+
+def _counts(wanted: dict[str, Any]) -> tuple[int, int]:
+    low = int(wanted.get("min_count", 1))
+    high = int(wanted.get("max_count", low))
+    for name, value in (("min_count", low), ("max_count", high)):
+        if not 1 <= value <= 1000:
+            raise Invalid(f"Invalid input for field server.{name}: must be from 1 to 1000")
+    if low > high:
+        raise Invalid("min_count must be <= max_count")
+    return low, high
+
+
+def _flavor(session: Session, caller: Caller, ref: str) -> Flavor:
+    # By id, or by a link that ends in one.
+    try:
+        found = flavors.get(session, caller, ref.rstrip("/").rsplit("/", 1)[-1])
+    except NotFound as error:
+        raise Invalid(error.message) from error
+    if found.disabled:
+        raise Invalid(f"Flavor {found.id} could not be found.")
+    return found
+
+
+def _copy(flavor: Flavor) -> FlavorCopy:
+    return FlavorCopy(
+        id=flavor.id,
+        name=flavor.name,
+        resources=Resources(flavor.vcpus, flavor.ram_mb, flavor.disk_gb),
+        ephemeral_gb=flavor.ephemeral_gb,
+        swap_mb=flavor.swap_mb,
+        extra_specs=flavor.extra_specs,
+    )
+
+
+def _image(session: Session, caller: Caller, wanted: dict[str, Any]) -> Image:
+    ref = wanted.get("imageRef") or ""
+    for device in wanted.get("block_device_mapping_v2", []):
+        ref = _only_the_image(device, ref)
+    if not ref:
+        raise Invalid("Invalid imageRef provided: servers boot from an image here.")
+    try:
+        image = images.get(session, caller, ref)
+    except NotFound as error:
+        raise Invalid(f"Can not find requested image {ref}") from error
+    if image.status != images.ACTIVE:
+        raise Invalid(f"Image {ref} is not active.")
+    return image
+
+
+def _only_the_image(device: dict[str, Any], ref: str) -> str:
+    """The image of a mapping that says no more than imageRef does; there are no volumes here."""
+    boots = str(device.get("boot_index", "0")) == "0"
+    local = device.get("destination_type", "local") == "local"
+    image = device.get("uuid", ref)
+    if device.get("source_type") != "image" or not boots or not local or ref not in ("", image):
+        raise Invalid(
+            "Invalid input for field server.block_device_mapping_v2: only the image that the "
+            "server boots from, on a local disk with boot_index 0"
+        )
+    return str(image)
+
+
+def _fits(flavor: Flavor, image: Image) -> None:
+    if image.min_ram > flavor.ram_mb:
+        raise Invalid(
+            f"Flavor's memory ({flavor.ram_mb} MiB) is too small for requested image, which "
+            f"needs {image.min_ram} MiB."
+        )
+    if flavor.disk_gb == 0:
+        return  # as large as the image
+    if image.min_disk > flavor.disk_gb:
+        raise Invalid(
+            f"Flavor's disk ({flavor.disk_gb} GiB) is smaller than the minimum size specified in "
+            f"image metadata ({image.min_disk} GiB)."
+        )
+    needed = image.virtual_size or image.size or 0
+    if needed > flavor.disk_gb * GIB:
+        raise Invalid(
+            f"Flavor's disk ({flavor.disk_gb} GiB) is too small for requested image, whose disk "
+            f"has {-(-needed // MIB)} MiB."
+        )
+
+
+def _nics(session: Session, caller: Caller, given: Any) -> tuple[WantedNic, ...]:
+    if given == "none":
+        return ()
+    if not given or given == "auto":
+        return networks.default_nics(session, caller)
+    nics = []
+    for at, one in enumerate(given):
+        if one.get("port") or "uuid" not in one:
+            raise Invalid(f"Invalid input for field server.networks.{at}: needs the uuid of a "
+                          "network; ports are made by the cloud")  # fmt: skip
+        address = _ip(one.get("fixed_ip"), f"server.networks.{at}.fixed_ip", 4)
+        nics.append(WantedNic(one["uuid"], address))
+    networks.check_nics(session, caller, nics)
+    return tuple(nics)
+
+
+def _zone(session: Session, caller: Caller, given: str | None) -> tuple[str | None, str | None]:
+    """`zone`, or for administrators `zone:host` and `:host`."""
+    if given is None:
+        return None, None
+    zone, _, host = given.partition(":")
+    host = host.partition(":")[0]
+    known = server_listing.zones(session)
+    if host:
+        if not caller.is_admin:
+            raise Forbidden("Policy doesn't allow a host to be chosen.")
+        if host not in {one.name for hosts in known.values() for one in hosts}:
+            raise Invalid(f"Compute host {host} could not be found.")
+    if zone and zone not in known and zone != "nova":
+        raise Invalid("The requested availability zone is not available")
+    return zone or None, host or None
+
+
+def _metadata(session: Session, caller: Caller, given: dict[str, str]) -> dict[str, str]:
+    limit = quotas.limits(session, caller.project_id)["metadata_items"]
+    if 0 <= limit < len(given):
+        raise Forbidden(f"Maximum number of metadata items exceeds {limit}")
+    return given
+
+
+def _user_data(given: str | None) -> str | None:
+    if given is None:
+        return None
+    try:
+        base64.b64decode(re.sub(r"\s", "", given), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Invalid("Invalid input for field server.user_data: is not base64") from error
+    return given
+
+
+def _public_key(session: Session, caller: Caller, name: str | None) -> str | None:
+    if name is None:
+        return None
+    try:
+        return keypairs.get(session, caller.user_id, name).public_key
+    except NotFound as error:
+        raise Invalid("Invalid key_name provided.") from error
+
+
+def _refuse_unknown_groups(wanted: dict[str, Any]) -> None:
+    for group in wanted.get("security_groups", []):
+        if group.get("name", "default") != "default":
+            raise Invalid("Invalid input for field server.security_groups: there is only default")
+
+
+def _address(wanted: dict[str, Any], field: str, version: int) -> str | None:
+    return _ip(wanted.get(field) or None, f"server.{field}", version)
+
+
+def _ip(given: str | None, field: str, version: int) -> str | None:
+    if given is None:
+        return None
+    try:
+        address = ipaddress.ip_address(given)
+    except ValueError as error:
+        raise Invalid(f"Invalid input for field {field}: not an IPv{version} address") from error
+    if address.version != version:
+        raise Invalid(f"Invalid input for field {field}: not an IPv{version} address")
+    return str(address)

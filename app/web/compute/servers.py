@@ -1,0 +1,117 @@
+"""Servers: create, list, show, delete."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from flask import Response
+from sqlalchemy.orm import Session
+
+from app.models import Server
+from app.store import server_listing, servers
+from app.store.database import reading
+from app.store.server_listing import Extras
+from app.tasks.progress import live
+from app.web import context
+from app.web.accepting import Accepted, accept
+from app.web.answers import answer
+from app.web.api import Route, documented
+from app.web.body import body, is_true
+from app.web.compute import new_server, schemas, server_query, server_views, views
+from app.web.compute.versions import ns
+
+
+def progress_of(found: Sequence[Server], extras: Extras) -> dict[str, int]:
+    """Progress in percent by server id: live where a task runs, else its row's, 100 when built."""
+    now = live([task_id for task_id, _ in extras.running.values()]) if extras.running else {}
+    shown = {server.id: 100 if server.launched_at else 0 for server in found}
+    for server_id, (task_id, progress) in extras.running.items():
+        if not shown[server_id]:
+            shown[server_id] = max(progress, now.get(task_id, (0, ""))[0])
+    return shown
+
+
+@ns.route("/v2.1/servers")
+class Servers(Route):
+    @ns.doc(params=server_query.PARAMS)
+    def get(self) -> Response:
+        """List servers."""
+        wanted = server_query.parse()
+        with reading() as session:
+            found = server_listing.page(session, context.caller(), wanted)
+        return answer(_paged([server_views.short(one) for one in found], wanted.page.limit))
+
+    @ns.doc(params={"Idempotency-Key": {"in": "header", "description": "makes repeats safe"}})
+    @documented(ns, schemas.SERVERS[-1])
+    def post(self) -> Response:
+        """Accept one or many new servers: they will exist, or say why not."""
+        wanted = body(schemas.server(context.version()))["server"]
+
+        def work(session: Session) -> Accepted:
+            caller = context.caller()
+            parsed = new_server.parse(session, caller, wanted)
+            actions = servers.create(session, caller, parsed)
+            first = actions[0].server_id
+            password = wanted.get("adminPass") or secrets.token_urlsafe(9)
+            shown = server_views.created(first, password)
+            if is_true(wanted.get("return_reservation_id", False)):
+                shown = {"reservation_id": server_listing.reservation(session, first)}
+            location = {"Location": f"{context.base_url()}/compute/v2.1/servers/{first}"}
+            return Accepted(actions, 202, orjson.dumps(shown), location)
+
+        return accept(work)
+
+
+def _paged(shown: list[dict[str, Any]], limit: int) -> dict[str, Any]:
+    page: dict[str, Any] = {"servers": shown}
+    if shown and len(shown) == limit:
+        page["servers_links"] = views.next_link(shown[-1]["id"], limit)
+    return page
+
+
+@ns.route("/v2.1/servers/detail")
+class ServersDetail(Route):
+    @ns.doc(params=server_query.PARAMS)
+    def get(self) -> Response:
+        """List servers with all they have."""
+        wanted, caller = server_query.parse(), context.caller()
+        with reading() as session:
+            found = server_listing.page(session, caller, wanted)
+            extras = server_listing.extras(session, found)
+        progress = progress_of(found, extras)
+        shown = [server_views.whole(one, extras, progress, caller) for one in found]
+        return answer(_paged(shown, wanted.page.limit))
+
+
+@ns.route("/v2.1/servers/<server_id>")
+class OneServer(Route):
+    def get(self, server_id: str) -> Response:
+        """Show a server."""
+        caller = context.caller()
+        with reading() as session:
+            found = server_listing.get(session, caller, server_id)
+            extras = server_listing.extras(session, [found])
+        progress = progress_of([found], extras)
+        return answer({"server": server_views.whole(found, extras, progress, caller)})
+
+    def delete(self, server_id: str) -> Response:
+        """Accept a server's deletion, whatever it is doing."""
+
+        def work(session: Session) -> Accepted:
+            action = servers.request(session, context.caller(), server_id, "delete", {})
+            return Accepted([action], 204)
+
+        return accept(work)
+
+
+@ns.route("/v2.1/servers/<server_id>/ips")
+class ServerAddresses(Route):
+    def get(self, server_id: str) -> Response:
+        """Show a server's addresses by network."""
+        with reading() as session:
+            found = server_listing.get(session, context.caller(), server_id)
+            extras = server_listing.extras(session, [found])
+        return answer({"addresses": server_views.plain_addresses(extras.nics.get(found.id, []))})

@@ -1,0 +1,59 @@
+"""Availability zones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response
+
+from app.errors import Forbidden
+from app.models import Host
+from app.store import hosts, server_listing
+from app.store.database import reading
+from app.web import context
+from app.web.answers import answer
+from app.web.api import Route
+from app.web.compute.versions import ns
+from app.web.times import micros
+
+
+@ns.route("/v2.1/os-availability-zone")
+class Zones(Route):
+    def get(self) -> Response:
+        """List the availability zones."""
+        return answer({"availabilityZoneInfo": [_zone(*one) for one in _zones()]})
+
+
+@ns.route("/v2.1/os-availability-zone/detail")
+class ZonesDetail(Route):
+    def get(self) -> Response:
+        """List the availability zones with their hosts; for administrators."""
+        if not context.caller().is_admin:
+            raise Forbidden("Policy doesn't allow os_compute_api:os-availability-zone:detail to be "
+                            "performed.")  # fmt: skip
+        shown = [
+            {**_zone(name, members), "hosts": {host.name: _services(host) for host in members}}
+            for name, members in _zones()
+        ]
+        return answer({"availabilityZoneInfo": shown})
+
+
+def _zones() -> list[tuple[str, list[Host]]]:
+    with reading() as session:
+        # The default zone is there even before the first host is.
+        return sorted(({"nova": []} | server_listing.zones(session)).items())
+
+
+def _zone(name: str, members: list[Host]) -> dict[str, Any]:
+    available = not members or any(hosts.usable(host) for host in members)
+    return {"zoneName": name, "zoneState": {"available": available}, "hosts": None}
+
+
+def _services(host: Host) -> dict[str, Any]:
+    return {
+        "nova-compute": {
+            "available": host.state == hosts.UP,
+            "active": host.enabled,
+            "updated_at": micros(host.last_seen),
+        }
+    }

@@ -1,0 +1,107 @@
+"""The web application, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flask import Flask
+from flask_restx import Namespace
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from app.config import Settings
+from app.config import settings as configured
+from app.store import identity, task_listing
+from app.store.database import reading
+from app.tasks.progress import live
+from app.web import (
+    errors,
+    filters,
+    health,
+    noauth,
+)
+from app.web.api import make_api
+from app.web.context import Web
+from app.web.identity.tokens import KeyRing, Revocations, Revoked, Tokens
+from app.web.v1 import views
+from app.web.v1.watcher import Sight, Watcher
+
+SPARE_THREADS = 64
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """A web application for `settings`, the process's own unless given.
+
+    Raises Invalid when the settings would open an unguarded cloud to the network.
+    """
+    settings = settings or configured()
+    noauth.check(settings)
+    app = Flask("novella", static_folder=None)
+    app.url_map.strict_slashes = False
+    app.config["RESTX_MASK_SWAGGER"] = False
+    app.extensions["novella"] = _parts(settings)
+    filters.install(app)
+    app.register_error_handler(Exception, errors.handle)
+    make_api(_namespaces()).init_app(app)
+    if settings.trusted_proxies > 0:
+        hops = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops, x_port=hops, x_prefix=hops
+        )
+    return app
+
+
+def _parts(settings: Settings) -> Web:
+    keys = KeyRing(settings.path("keys"))
+    return Web(
+        settings=settings,
+        keys=keys,
+        tokens=Tokens(keys, Revocations(_revoked)),
+        # Some threads always remain for requests that do not wait.
+        watcher=Watcher(_look, max(1, settings.web_threads - SPARE_THREADS)),
+    )
+
+
+def _revoked() -> list[Revoked]:
+    with reading() as session:
+        return [
+            Revoked(row.kind, row.target, row.created_at) for row in identity.revocations(session)
+        ]
+
+
+def _look(task_ids: Sequence[str]) -> dict[str, Sight]:
+    with reading() as session:
+        marks = task_listing.marks(session, task_ids)
+    running = [task_id for task_id, mark in marks.items() if mark.running]
+    now = live(running) if running else {}
+    return {
+        task_id: Sight(
+            views.etag(
+                mark.revision, *views.standing(mark.progress, mark.message, now.get(task_id))
+            ),
+            mark.finished,
+        )
+        for task_id, mark in marks.items()
+    }
+
+
+def _namespaces() -> list[Namespace]:
+    # Imported here: each of these files hangs its routes into its service's namespace.
+    from app.web.compute import (  # noqa: F401
+        actions,
+        flavors,
+        instance_actions,
+        keypairs,
+        limits,
+        servers,
+        zones,
+    )
+    from app.web.compute import versions as compute
+    from app.web.identity import auth  # noqa: F401
+    from app.web.identity import versions as identity_versions
+    from app.web.image import files, images  # noqa: F401
+    from app.web.image import versions as image
+    from app.web.network import networks, ports, subnets  # noqa: F401
+    from app.web.network import versions as network
+    from app.web.v1 import events, tasks  # noqa: F401
+
+    return [identity_versions.ns, compute.ns, image.ns, network.ns, tasks.ns, health.ns]

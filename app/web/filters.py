@@ -1,0 +1,105 @@
+"""What every request passes, in order: id, size, microversion, token. Nova's paste pipeline."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from typing import Any
+
+from flask import Flask, Response, current_app, g, request
+
+from app import logs
+from app.errors import Invalid, TooLarge, Unauthorized
+from app.web import context, microversions, noauth
+from app.web.identity.tokens import DENIED
+
+_GLOBAL_ID = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+SERVICES = frozenset({"identity", "compute", "image", "network", "v1"})
+
+
+def install(app: Flask) -> None:
+    """Hang the filters into `app`."""
+    for before in (_identify, _limit, _authenticate, _negotiate):
+        app.before_request(before)
+    app.after_request(_finish)
+    app.teardown_request(_forget)
+
+
+def _identify() -> None:
+    g.request_id = f"req-{uuid.uuid4()}"
+    g.started = time.monotonic()
+    logs.bind(request_id=g.request_id)
+    given = request.headers.get("X-Openstack-Request-Id", "")
+    if _GLOBAL_ID.fullmatch(given):
+        logs.bind(global_request_id=given)
+
+
+def _limit() -> None:
+    # PostgreSQL refuses NUL in text: no name, id or filter can hold one.
+    if "\0" in request.path or any("\0" in text for pair in request.args.items() for text in pair):
+        raise Invalid("the request's address contains a NUL character")
+    if getattr(_view(), "streams_body", False):
+        return
+    limit = context.settings().body_limit
+    request.max_content_length = limit
+    if (request.content_length or 0) > limit:
+        raise TooLarge(f"The request's body is larger than {limit} bytes.")
+
+
+def _authenticate() -> None:
+    view = _view()
+    if context.service() not in SERVICES or request.url_rule is None:
+        return  # nothing of a project's, or a 404 whoever asks
+    if getattr(view, "public", False) or request.method in getattr(view, "public_methods", ()):
+        return
+    if getattr(view, "takes_image_token", False) and _bearer() is not None:
+        return  # the resource checks it: it is good for one image only
+    if context.settings().auth == "noauth":
+        g.token = noauth.token()
+    else:
+        text = request.headers.get("X-Auth-Token", "")
+        if not text:
+            raise Unauthorized(DENIED)
+        g.token = context.web().tokens.read(text)
+    g.caller = g.token.caller(context.request_id())
+    logs.bind(project_id=g.caller.project_id, user_id=g.caller.user_id)
+    if not g.caller.project_id and context.service() != "identity":
+        raise Unauthorized("This needs a token that is scoped to a project.")
+
+
+def _bearer() -> str | None:
+    given = request.authorization
+    return given.token if given is not None and given.type == "bearer" else None
+
+
+def _negotiate() -> None:
+    if context.service() == "compute":
+        g.version = microversions.asked_for(request.headers)
+
+
+def _view() -> Any:
+    function = current_app.view_functions.get(request.endpoint or "")
+    return getattr(function, "view_class", None)
+
+
+def _finish(response: Response) -> Response:
+    response.headers["x-openstack-request-id"] = context.request_id()
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    if context.service() == "compute":
+        response.headers["x-compute-request-id"] = context.request_id()
+        microversions.echo(response.headers, context.version())
+    if request.path not in ("/healthz", "/readyz"):
+        taken = time.monotonic() - g.get("started", time.monotonic())
+        logs.get("app.web.access").info(
+            "request",
+            method=request.method,
+            path=request.path,
+            status=response.status_code,
+            ms=round(taken * 1000, 1),
+        )
+    return response
+
+
+def _forget(error: BaseException | None) -> None:
+    logs.clear()

@@ -1,0 +1,36 @@
+"""gunicorn's configuration. One process, many threads: a thread costs nothing until it is used,
+and a long wait or an upload keeps one busy without delaying anybody else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app import logs
+from app.config import settings
+from app.errors import NovellaError
+from app.web.image import uploads
+
+_settings = settings()
+
+bind = f"{_settings.bind}:{_settings.port}"
+worker_class = "gthread"
+workers = 1
+threads = _settings.web_threads
+# Idle keep-alive connections are held besides those being served.
+worker_connections = _settings.web_threads + 1000
+backlog = 2048
+keepalive = 75
+# The heartbeat of the worker's main loop, not a limit on requests.
+timeout = 60
+graceful_timeout = 10
+accesslog = None
+errorlog = "-"
+control_socket_disable = True
+
+
+def post_worker_init(worker: Any) -> None:
+    """Clean up after uploads that died with the process before this one."""
+    try:
+        uploads.recover(_settings)
+    except NovellaError as error:
+        logs.get(__name__).warning("uploads not recovered", error=error.message)

@@ -1,0 +1,38 @@
+"""Is the process alive, and can it accept work?"""
+
+from __future__ import annotations
+
+from flask import Response
+from flask_restx import Namespace
+
+from app.errors import Unavailable
+from app.store import migrations
+from app.store.database import reading
+from app.web.answers import answer
+from app.web.api import Route
+
+ns = Namespace("health", "For load balancers and supervisors", path="/")
+
+
+@ns.route("/healthz")
+class Alive(Route):
+    public = True
+
+    @ns.doc(security=[])
+    def get(self) -> Response:
+        """Answer as long as the process can."""
+        return answer({"status": "ok"})
+
+
+@ns.route("/readyz")
+class Ready(Route):
+    public = True
+
+    @ns.doc(security=[])
+    def get(self) -> Response:
+        """Answer when the database is there and has the newest schema."""
+        with reading():  # whose errors are told as "the database is away"
+            current = migrations.is_current()
+        if not current:
+            raise Unavailable("the database's schema is not the newest: run novella db upgrade")
+        return answer({"status": "ready", "database": "ok", "schema": "current"})

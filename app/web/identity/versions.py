@@ -1,0 +1,33 @@
+"""Identity's discovery documents."""
+
+from __future__ import annotations
+
+from flask import Response
+from flask_restx import Namespace
+
+from app.web import context
+from app.web.answers import answer
+from app.web.api import Route
+from app.web.identity import views
+
+ns = Namespace("identity", "Tokens and catalog (Keystone v3)", path="/identity")
+
+
+@ns.route("", "/")
+class Versions(Route):
+    public = True
+
+    @ns.doc(security=[])
+    def get(self) -> Response:
+        """List the versions of Identity."""
+        return answer({"versions": {"values": [views.version(context.base_url())]}}, 300)
+
+
+@ns.route("/v3", "/v3/")
+class Version3(Route):
+    public = True
+
+    @ns.doc(security=[])
+    def get(self) -> Response:
+        """Show Identity version 3."""
+        return answer({"version": views.version(context.base_url())})

@@ -1,0 +1,153 @@
+"""Images: their records."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Response, request
+
+from app.errors import Forbidden, Invalid
+from app.images import store
+from app.models import Image, new_id
+from app.store import images
+from app.store.database import reading, transaction
+from app.store.paging import Page
+from app.web import context, query
+from app.web.answers import answer, nothing
+from app.web.api import Route, documented
+from app.web.body import body
+from app.web.image import schemas, views
+from app.web.image.versions import ns
+
+_OURS = frozenset(schemas.IMAGE.schema["properties"])
+_FILTERS = ("limit", "marker", "sort_key", "sort_dir", "sort", "visibility", "protected", "tag",
+            "os_hidden", "size_min", "size_max", "member_status")  # fmt: skip
+_PARAMS = {
+    "name": "exactly this name; in:a,b for several, as for the other columns",
+    "status": "queued, saving or active",
+    "visibility": "public, private, shared, community or all",
+    "owner": "this project's",
+    "tag": "with this tag; several times for several",
+    "sort_key": "created_at (default), name, status, size …",
+    "sort_dir": "desc (default) or asc",
+    "limit": "at most 1000",
+    "marker": "the last id of the page before",
+}
+
+
+@ns.route("/v2/images")
+class Images(Route):
+    @ns.doc(params=_PARAMS)
+    def get(self) -> Response:
+        """List images; a name that is no filter of ours is looked for among custom properties."""
+        wanted = _wanted()
+        with reading() as session:
+            found = images.page(session, context.caller(), wanted)
+        shown: dict[str, object] = {
+            "images": [views.image(row) for row in found],
+            "first": "/v2/images",
+            "schema": "/v2/schemas/images",
+        }
+        if found and len(found) == wanted.page.limit:
+            kept = [(k, v) for k, v in request.args.items(multi=True) if k != "marker"]
+            shown["next"] = "/v2/images?" + urlencode([*kept, ("marker", found[-1].id)])
+        return answer(shown)
+
+    @documented(ns, schemas.IMAGE)
+    def post(self) -> Response:
+        """Make an image's record; its data comes with PUT on its file."""
+        row = _new(body(schemas.IMAGE))
+        with transaction() as session:
+            made = images.add(session, row)
+        location = f"{context.base_url()}/image/v2/images/{made.id}"
+        return answer(views.image(made), 201, {"Location": location})
+
+
+def _wanted() -> images.ImageQuery:
+    args = request.args
+    key, direction = _sorting()
+    return images.ImageQuery(
+        columns={
+            name: _values(args[name]) for name in images.COLUMNS if args.get(name) is not None
+        },
+        properties={
+            name: value
+            for name, value in args.items()
+            if name not in images.COLUMNS and name not in _FILTERS
+        },
+        tags=tuple(args.getlist("tag")),
+        visibility=_visibility(args.get("visibility")),
+        protected=query.flag("protected"),
+        hidden=bool(query.flag("os_hidden")),
+        size_min=query.number("size_min", 0, high=2**62) if "size_min" in args else None,
+        size_max=query.number("size_max", 0, high=2**62) if "size_max" in args else None,
+        sort_key=key,
+        page=Page(max(1, query.limit()), args.get("marker"), direction == "desc"),
+    )
+
+
+def _sorting() -> tuple[str, str]:
+    combined = request.args.get("sort", "").split(",")[0]
+    name, _, direction = combined.partition(":")
+    key = name or query.choice("sort_key", "created_at", images.SORT_KEYS)
+    direction = direction or query.choice("sort_dir", "desc", ("asc", "desc"))
+    if key not in images.SORT_KEYS or direction not in ("asc", "desc"):
+        raise Invalid(f"Invalid input for query parameter sort: {', '.join(images.SORT_KEYS)}, "
+                      "each with :asc or :desc")  # fmt: skip
+    return key, direction
+
+
+def _values(text: str) -> tuple[str, ...]:
+    if text.startswith("in:"):
+        return tuple(part.strip().strip('"') for part in text[3:].split(","))
+    return (text,)
+
+
+def _visibility(text: str | None) -> str | None:
+    if text not in (None, "all", "public", "private", "shared", "community"):
+        raise Invalid("Invalid input for query parameter visibility: not one of public, private, "
+                      "shared, community, all")  # fmt: skip
+    return text
+
+
+def _new(wanted: dict[str, Any]) -> Image:
+    caller = context.caller()
+    if fixed := sorted(schemas.READ_ONLY & set(wanted)):
+        raise Forbidden(f"Attribute '{fixed[0]}' is read-only.")
+    if wanted.get("visibility") == "public" and not caller.is_admin:
+        raise Forbidden("You are not authorized to make an image public.")
+    if wanted.get("owner", caller.project_id) != caller.project_id and not caller.is_admin:
+        raise Forbidden(f"You are not permitted to create images owned by '{wanted['owner']}'.")
+    return Image(
+        id=wanted.get("id") or new_id(),
+        name=wanted.get("name"),
+        owner=wanted.get("owner") or caller.project_id,
+        status=images.QUEUED,
+        visibility=wanted.get("visibility", "shared"),
+        protected=wanted.get("protected", False),
+        hidden=wanted.get("os_hidden", False),
+        disk_format=wanted.get("disk_format"),
+        container_format=wanted.get("container_format"),
+        min_disk=wanted.get("min_disk", 0),
+        min_ram=wanted.get("min_ram", 0),
+        tags=wanted.get("tags", []),
+        properties={name: value for name, value in wanted.items() if name not in _OURS},
+    )
+
+
+@ns.route("/v2/images/<image_id>")
+class OneImage(Route):
+    def get(self, image_id: str) -> Response:
+        """Show an image."""
+        with reading() as session:
+            found = images.get(session, context.caller(), image_id)
+        return answer(views.image(found))
+
+    def delete(self, image_id: str) -> Response:
+        """Delete an image that is not protected; servers made of it keep running."""
+        with transaction() as session:
+            file_name = images.delete(session, context.caller(), image_id)
+        if file_name is not None:
+            store.remove(context.settings().path("images"), file_name)
+        return nothing()

@@ -1,0 +1,51 @@
+"""Network's discovery documents."""
+
+from __future__ import annotations
+
+from flask import Response
+from flask_restx import Namespace
+
+from app.web import context
+from app.web.answers import answer
+from app.web.api import Route
+
+ns = Namespace("network", "Networks, subnets and ports (Neutron v2.0)", path="/network")
+_RESOURCES = ("networks", "subnets", "ports", "extensions")
+
+
+@ns.route("", "/")
+class Versions(Route):
+    public = True
+
+    @ns.doc(security=[])
+    def get(self) -> Response:
+        """List the versions of Network."""
+        href = f"{context.base_url()}/network/v2.0/"
+        links = [{"rel": "self", "href": href}]
+        return answer({"versions": [{"id": "v2.0", "status": "CURRENT", "links": links}]})
+
+
+@ns.route("/v2.0", "/v2.0/")
+class Version2(Route):
+    public = True
+
+    @ns.doc(security=[])
+    def get(self) -> Response:
+        """List the resources of Network 2.0."""
+        base = f"{context.base_url()}/network/v2.0"
+        shown = [
+            {
+                "name": name.removesuffix("s"),
+                "collection": name,
+                "links": [{"rel": "self", "href": f"{base}/{name}"}],
+            }
+            for name in _RESOURCES
+        ]
+        return answer({"resources": shown})
+
+
+@ns.route("/v2.0/extensions")
+class Extensions(Route):
+    def get(self) -> Response:
+        """List the API extensions: none yet."""
+        return answer({"extensions": []})

@@ -1,0 +1,37 @@
+"""Times on the wire: seconds since the epoch to and from each service's ISO 8601 form."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from app.errors import Invalid
+
+
+def seconds(at: float | None) -> str | None:
+    """`2026-01-02T03:04:05Z`, as Nova, Glance and Neutron write it."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def micros(at: float | None) -> str | None:
+    """`2026-01-02T03:04:05.678901`, as Nova writes launch times and action times."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
+
+
+def micros_z(at: float | None) -> str | None:
+    """`2026-01-02T03:04:05.678901Z`, as Keystone and our own `/v1` write it."""
+    text = micros(at)
+    return None if text is None else f"{text}Z"
+
+
+def parse(text: str, field: str) -> float:
+    """Read an ISO 8601 time (UTC unless it says otherwise). Raises Invalid naming `field`."""
+    try:
+        # A "+" in a query string arrives as a space.
+        at = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise Invalid(f"{field}: not an ISO 8601 time") from error

@@ -1,0 +1,129 @@
+"""A worker dies before and after every stage of every workflow; each request still ends well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from app.models import Allocation, Cleanup, Host, Port
+from tests.asking import add_image, adopt, caller, create, request
+from tests.cloud import Cloud, eventually, running
+
+HOST_MOMENTS = ("before", "after", "journalled")
+SETTLE_MOMENTS = ("before", "after")
+CREATE = [
+    *(f"{stage}.{moment}" for stage in ("schedule", "claim") for moment in SETTLE_MOMENTS),
+    *(f"{stage}.{moment}" for stage in ("build", "resume") for moment in HOST_MOMENTS),
+    *(f"settle-{stage}.{moment}" for stage in ("build", "resume") for moment in SETTLE_MOMENTS),
+]
+
+
+def around(stage: str) -> list[str]:
+    """All moments of a one-stage workflow."""
+    return [f"{stage}.{m}" for m in HOST_MOMENTS] + [f"settle-{stage}.{m}" for m in SETTLE_MOMENTS]
+
+
+@pytest.fixture(scope="module")
+def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """One cloud for all kills, with one host; the tests restart what they killed."""
+    directory: Path = tmp_path_factory.mktemp("mortal")
+    (directory / "failpoints").mkdir()
+    points = str(directory / "failpoints")
+    made = Cloud(directory, settings={"failpoints": points, "fake_delay": "0.05"})
+    with pytest.MonkeyPatch.context() as patch, running(made):
+        adopt(made, patch)
+        made.start_control()
+        made.start_host("n1")
+        made.hosts_up("n1")
+        yield made
+
+
+def doomed(cloud: Cloud, moment: str, ask: Callable[[], str]) -> str:
+    """Ask while a worker is doomed to die at `moment`; restart it; the action's id at its end."""
+    control = moment.startswith(("schedule", "claim", "settle"))
+    name = "control" if control else "host-n1"
+    victim = cloud.processes[name]
+    (cloud.directory / "failpoints" / moment).touch()
+    action_id = ask()
+    eventually(lambda: victim.poll() is not None, 20, f"the worker dies at {moment}")
+    assert victim.returncode == 137
+    cloud.processes.pop(name)
+    if control:
+        cloud.start_control()
+    else:
+        cloud.start_host("n1")
+    cloud.finished(action_id, 40)
+    return action_id
+
+
+def living(cloud: Cloud) -> str:
+    """A server that runs."""
+    who = caller(cloud)
+    [(server_id, action_id)] = create(cloud, who, add_image(cloud, who.project_id))
+    assert cloud.finished(action_id, 40).state == "succeeded"
+    return server_id
+
+
+def clean_slate(cloud: Cloud, *server_ids: str) -> None:
+    """Delete the servers; then nothing of them may be left."""
+    for server_id in server_ids:
+        assert cloud.finished(request(caller(cloud), server_id, "delete"), 40).state == "succeeded"
+    for table in (Allocation, Port, Cleanup):
+        assert cloud.scalars(select(table)) == []
+    assert cloud.scalars(select(Host))[0].used_ram_mb == 0
+    assert all(
+        server_id not in (cloud.directory / "hosts/n1/fake.json").read_text()
+        for server_id in server_ids
+    )
+
+
+@pytest.mark.parametrize("moment", CREATE)
+def test_a_create_survives_the_death_of_its_worker(mortal: Cloud, moment: str) -> None:
+    who = caller(mortal)
+    image = add_image(mortal, who.project_id)
+    servers: list[str] = []
+
+    def ask() -> str:
+        [(server_id, action_id)] = create(mortal, who, image)
+        servers.append(server_id)
+        return action_id
+
+    action_id = doomed(mortal, moment, ask)
+    assert mortal.action(action_id).state == "succeeded"
+    assert mortal.server(servers[0]).vm_state == "active"
+    clean_slate(mortal, *servers)
+
+
+@pytest.mark.parametrize(
+    ("moment", "kind", "args"),
+    [(moment, "stop", {}) for moment in around("stop")]
+    + [
+        (moment, "reboot", {"type": kind})
+        for kind in ("SOFT", "HARD")
+        for moment in around("reboot")
+    ]
+    + [(moment, "delete", {}) for moment in around("destroy")],
+)
+def test_an_operation_survives_the_death_of_its_worker(
+    mortal: Cloud, moment: str, kind: str, args: dict[str, str]
+) -> None:
+    server_id = living(mortal)
+    action_id = doomed(mortal, moment, lambda: request(caller(mortal), server_id, kind, **args))
+    assert mortal.action(action_id).state == "succeeded"
+    expected = {"stop": "stopped", "reboot": "active", "delete": "deleted"}[kind]
+    assert mortal.server(server_id).vm_state == expected
+    if kind != "delete":
+        clean_slate(mortal, server_id)
+
+
+@pytest.mark.parametrize("moment", around("start"))
+def test_a_start_survives_the_death_of_its_worker(mortal: Cloud, moment: str) -> None:
+    server_id = living(mortal)
+    mortal.finished(request(caller(mortal), server_id, "stop"))
+    action_id = doomed(mortal, moment, lambda: request(caller(mortal), server_id, "start"))
+    assert mortal.action(action_id).state == "succeeded"
+    assert mortal.server(server_id).vm_state == "active"
+    clean_slate(mortal, server_id)

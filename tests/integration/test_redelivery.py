@@ -1,0 +1,188 @@
+"""Every message delivered twice, late, and after its undo: the rows and the host stay the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from celery import chain
+from celery.result import AsyncResult
+from sqlalchemy import select
+
+from app.celery import make_app, publisher
+from app.models import Action, Allocation, Cleanup, Host, Port, Server
+from app.store.database import reading
+from app.tasks import publish
+from tests.asking import add_image, adopt, caller, create, request
+from tests.cloud import Cloud, eventually, running
+
+QUEUES = ("scheduler", "conductor", "host-n1", "host-n2")
+
+
+class Postman:
+    """Delivers an action's messages, each as often as told, and keeps them to deliver late."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.cloud = cloud
+        self.kept: list[object] = []
+
+    def deliver(self, action_id: str, times: int = 2) -> None:
+        """Take the action through all its stages, each message `times` times."""
+        seen: set[tuple[str, str, int]] = set()
+        while self.cloud.action(action_id).finished_at is None:
+            with reading() as session:
+                action = session.get(Action, action_id)
+                assert action is not None
+                server = session.get(Server, action.server_id)
+                assert server is not None
+                where = (action.stage, action.direction, server.fence)
+                message = self._message(session, action, server)
+            if where in seen or message is None:
+                eventually(lambda where=where: self._moved(action_id, where), 20, f"past {where}")
+                continue
+            seen.add(where)
+            self.kept.append(message)
+            for _ in range(times):
+                message.apply_async()
+
+    def _moved(self, action_id: str, where: tuple[str, str, int]) -> bool:
+        action = self.cloud.action(action_id)
+        now = (action.stage, action.direction, self.cloud.server(action.server_id).fence)
+        return action.finished_at is not None or now != where
+
+    @staticmethod
+    def _message(session: object, action: Action, server: Server):  # type: ignore[no-untyped-def]
+        app = publisher()
+        if not publish.is_on_host(action):
+            return publish.control(app, action.stage, action.request_id)
+        stage = publish.host_stage(session, app, action, server)
+        return stage and chain(stage, publish.settle(app), app=app)
+
+    def deliver_late(self) -> None:
+        """Deliver everything once more, in both orders."""
+        for message in [*self.kept, *reversed(self.kept)]:
+            message.apply_async()  # type: ignore[attr-defined]
+        self.quiet()
+
+    def quiet(self) -> None:
+        """Wait until no message waits or runs anywhere."""
+        redis = self.cloud.redis()
+        inspect = make_app().control.inspect(timeout=1.0)
+
+        def idle() -> bool:
+            waiting = sum(int(redis.llen(queue)) for queue in QUEUES)
+            active = [task for tasks in (inspect.active() or {"?": [1]}).values() for task in tasks]
+            return not waiting and not active
+
+        eventually(lambda: idle() and idle(), 30, "queues are empty and workers idle")
+
+
+def host_dump(cloud: Cloud, host: str) -> object:
+    """What the host's hypervisor holds."""
+    return json.loads((cloud.directory / f"hosts/{host}/fake.json").read_text())
+
+
+def everything(cloud: Cloud) -> tuple[object, ...]:
+    """Database and hypervisors, for comparing."""
+    return (cloud.dump("starts"), host_dump(cloud, "n1"), host_dump(cloud, "n2"))
+
+
+@pytest.fixture(scope="module")
+def stubborn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """Two hosts and a cloud that sends nothing by itself: the tests deliver by hand."""
+    directory: Path = tmp_path_factory.mktemp("stubborn")
+    made = Cloud(directory, settings={"chain": "false", "inventory_seconds": "3600"})
+    with pytest.MonkeyPatch.context() as patch, running(made):
+        adopt(made, patch)
+        made.start_control()
+        made.start_host("n1")
+        made.start_host("n2")
+        made.hosts_up("n1", "n2")
+        yield made
+
+
+@pytest.fixture
+def postman(stubborn: Cloud) -> Postman:
+    """A postman with an empty bag."""
+    return Postman(stubborn)
+
+
+def test_a_create_delivered_twice_and_late_runs_once(stubborn: Cloud, postman: Postman) -> None:
+    who = caller(stubborn)
+    [(server_id, action_id)] = create(stubborn, who, add_image(stubborn, who.project_id))
+    postman.deliver(action_id)
+    assert stubborn.events(action_id) == [
+        (stage, "do", "succeeded") for stage in ("schedule", "claim", "build", "commit", "resume")
+    ]
+    postman.quiet()
+    before = everything(stubborn)
+    postman.deliver_late()
+    assert everything(stubborn) == before
+    assert stubborn.server(server_id).vm_state == "active"
+    assert AsyncResult(action_id, app=make_app()).state == "SUCCESS"
+
+
+@pytest.mark.parametrize(
+    ("kind", "args", "end"),
+    [
+        ("stop", {}, "stopped"),
+        ("start", {}, "active"),
+        ("reboot", {"type": "SOFT"}, "active"),
+        ("reboot", {"type": "HARD"}, "active"),
+    ],
+)
+def test_an_operation_delivered_twice_and_late_runs_once(
+    stubborn: Cloud, postman: Postman, kind: str, args: dict[str, str], end: str
+) -> None:
+    who = caller(stubborn)
+    [(server_id, action_id)] = create(stubborn, who, add_image(stubborn, who.project_id))
+    postman.deliver(action_id, times=1)
+    if kind == "start":
+        postman.deliver(request(who, server_id, "stop"), times=1)
+    postman.deliver(request(who, server_id, kind, **args))
+    postman.quiet()
+    before = everything(stubborn)
+    postman.deliver_late()
+    assert everything(stubborn) == before
+    assert stubborn.server(server_id).vm_state == end
+
+
+def test_nothing_late_brings_a_deleted_server_back(stubborn: Cloud, postman: Postman) -> None:
+    who = caller(stubborn)
+    [(server_id, action_id)] = create(stubborn, who, add_image(stubborn, who.project_id))
+    postman.deliver(action_id)
+    postman.deliver(request(who, server_id, "delete"))
+    postman.quiet()
+    before = everything(stubborn)
+    postman.deliver_late()
+    assert everything(stubborn) == before
+    assert server_id not in str(before[1:])
+    assert stubborn.scalars(select(Allocation).where(Allocation.server_id == server_id)) == []
+
+
+def test_a_build_delivered_after_its_undo_does_nothing(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud.settings |= {"chain": "false", "inventory_seconds": "3600"}
+    adopt(cloud, monkeypatch)
+    cloud.start_control()
+    cloud.start_host("n1", fake_faults="spawn.late=once")
+    cloud.start_host("n2", fake_faults="spawn.late=once")
+    cloud.hosts_up("n1", "n2")
+    who, postman = caller(cloud), Postman(cloud)
+    [(server_id, action_id)] = create(cloud, who, add_image(cloud, who.project_id))
+    postman.deliver(action_id)
+    action = cloud.action(action_id)
+    assert action.state == "failed"
+    assert sorted(action.tried) == ["n1", "n2"]
+    assert [event[:2] for event in cloud.events(action_id)].count(("destroy", "undo")) == 2
+    postman.quiet()
+    before = everything(cloud)
+    postman.deliver_late()
+    assert everything(cloud) == before
+    assert cloud.server(server_id).vm_state == "error"
+    for table in (Allocation, Port, Cleanup):
+        assert cloud.scalars(select(table)) == []
+    assert {host.used_ram_mb for host in cloud.scalars(select(Host))} == {0}
