@@ -330,6 +330,7 @@ def upgrade() -> None:
         batch_op.create_index(
             "ix_actions_project_id_created_at", ["project_id", "created_at"], unique=False
         )
+        batch_op.create_index("ix_actions_finished_at", ["finished_at"], unique=False)
         batch_op.create_index("ix_actions_request_id", ["request_id"], unique=False)
         batch_op.create_index(
             "ix_actions_server_id_created_at", ["server_id", "created_at"], unique=False
@@ -511,6 +512,7 @@ def downgrade() -> None:
             postgresql_where=sa.text("finished_at IS NULL"),
         )
         batch_op.drop_index("ix_actions_server_id_created_at")
+        batch_op.drop_index("ix_actions_finished_at")
         batch_op.drop_index("ix_actions_request_id")
         batch_op.drop_index("ix_actions_project_id_created_at")
         batch_op.drop_index(

@@ -34,6 +34,7 @@ class Action(Base):
             postgresql_where=text("finished_at IS NULL"),
         ),
         Index("ix_actions_request_id", "request_id"),
+        Index("ix_actions_finished_at", "finished_at"),
         Index("ix_actions_server_id_created_at", "server_id", "created_at"),
         Index("ix_actions_project_id_created_at", "project_id", "created_at"),
     )

@@ -138,6 +138,18 @@ def on_host(session: Session, host: str) -> list[str]:
     )
 
 
+def ended_badly(session: Session, since: float) -> list[Action]:
+    """Actions that failed or were cancelled after `since`, whoever ended them."""
+    return list(
+        session.scalars(
+            select(Action)
+            .where(Action.finished_at > since, Action.state.in_(("failed", "cancelled")))
+            .order_by(Action.finished_at)
+            .limit(LIMIT)
+        )
+    )
+
+
 def names_in_state(session: Session, states: tuple[str, ...]) -> list[str]:
     """Names of the hosts in one of these states."""
     return list(session.scalars(select(Host.name).where(Host.state.in_(states))))

@@ -10,7 +10,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.domain.caller import Caller
 from app.errors import Invalid, NotFound
-from app.models import Action, Host, Network, Port, Server
+from app.models import Action, Cloud, Host, Network, Port, Server
 from app.store.paging import Page, page_of
 
 _KEYS: dict[str, InstrumentedAttribute] = {
@@ -84,6 +84,8 @@ class Extras:
 
     `running` is the unfinished action of a server: its id and its progress in percent.
     """
+
+    cloud_id: str
 
     nics: dict[str, list[Nic]]
     hosts: dict[str, HostFacts]
@@ -169,10 +171,17 @@ def get(session: Session, caller: Caller, server_id: str, *, deleted: bool = Fal
 
 
 def extras(session: Session, servers: Sequence[Server]) -> Extras:
-    """Addresses, hosts and running actions of `servers`: three queries however many they are."""
+    """Addresses, hosts and running actions of `servers`: four queries however many they are."""
     ids = [server.id for server in servers]
     names = {server.host for server in servers if server.host}
-    return Extras(_nics(session, ids), _hosts(session, names), _running(session, ids))
+    return Extras(
+        cloud_id(session), _nics(session, ids), _hosts(session, names), _running(session, ids)
+    )
+
+
+def cloud_id(session: Session) -> str:
+    """The cloud's id, which the names of its guests bear."""
+    return session.scalar(select(Cloud.id)) or ""
 
 
 def _nics(session: Session, ids: list[str]) -> dict[str, list[Nic]]:

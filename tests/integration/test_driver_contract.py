@@ -234,7 +234,7 @@ def test_a_cancelled_build_ends_within_a_second_and_leaves_nothing(hypervisor: H
 BROKEN = {
     "corrupt image": ("image_corrupt", True),
     "image too big": ("image_too_big", False),
-    "no DHCP entry": (None, True),
+    "address taken": ("address_in_use", True),
     "no such MAC": (None, True),
     "too much RAM": (None, True),
 }
@@ -245,14 +245,15 @@ def test_a_failed_step_leaves_the_host_as_it_was(hypervisor: Hypervisor, what: s
     if not hypervisor.is_libvirt or (what == "too much RAM" and not hypervisor.is_qemu):
         pytest.skip("cannot fail there")
     driver = hypervisor.driver()
-    kept = running(driver, hypervisor.plan())
+    other, plan = hypervisor.plan(), hypervisor.plan()
+    kept = running(driver, other)
     before = driver.inventory()
-    plan = hypervisor.plan()
     (nic,) = plan.nics
+    taken = other.nics[0].address
     broken: dict[str, Callable[[], dict[str, Any]]] = {
         "corrupt image": lambda: {"image": hypervisor.images.source(checksum="0" * 128)},
         "image too big": lambda: {"image": big_image(hypervisor, tmp_path)},
-        "no DHCP entry": lambda: {"nics": (replace(nic, address="192.0.2.99"),)},
+        "address taken": lambda: {"nics": (replace(nic, address=taken),)},
         "no such MAC": lambda: {"nics": (nic, replace(nic, mac="not a MAC"))},
         "too much RAM": lambda: {"resources": Resources(1, 1 << 40, 1)},
     }

@@ -23,6 +23,7 @@ from app.config import Settings
 from app.domain.message import BuildPlan, ImageSource, Nic
 from app.domain.resources import Resources
 from app.virt.driver import Driver
+from app.virt.libvirt import daemon
 from app.virt.loader import load_driver
 
 TOKEN = "image-token-for-tests"
@@ -201,10 +202,8 @@ class Hypervisor:
 class OwnLibvirtd:
     """libvirtd and virtlogd of our own, in a network namespace of their own."""
 
-    def __init__(self, folder: Path, runtime: Path) -> None:
-        from app.virt.libvirt import daemon
-
-        self.netns = f"novtest{os.getpid()}"
+    def __init__(self, folder: Path, runtime: Path, netns: str = "") -> None:
+        self.netns = netns or f"novtest{os.getpid()}"
         subprocess.run(["ip", "netns", "add", self.netns], check=True, timeout=10)
         subprocess.run(["ip", "-n", self.netns, "link", "set", "lo", "up"], check=True, timeout=10)
         self.daemon = daemon.prepare(folder / "libvirt state", runtime, netns=self.netns)
@@ -219,8 +218,6 @@ class OwnLibvirtd:
 
     def restart(self, pause: float = 0.0) -> None:
         """Kill libvirtd with SIGKILL, and start it again after `pause` seconds."""
-        from app.virt.libvirt import daemon
-
         self.libvirtd.kill()
         self.libvirtd.wait(10)
         time.sleep(pause)
@@ -229,7 +226,7 @@ class OwnLibvirtd:
 
     def close(self) -> list[str]:
         """End it all; returns what was left to end."""
-        from app.virt.libvirt import leftovers
+        from app.virt.libvirt import leftovers  # needs libvirt-python
 
         did = leftovers.teardown(self.daemon)
         for process in (self.libvirtd, self._virtlogd):
@@ -256,9 +253,9 @@ def own_libvirtd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnLibvir
     """One libvirtd for the whole run."""
     require_libvirtd()
     runtime = Path(tempfile.mkdtemp(prefix="nv-"))
-    daemon = OwnLibvirtd(tmp_path_factory.mktemp("libvirtd"), runtime)
-    yield daemon
-    daemon.close()
+    own = OwnLibvirtd(tmp_path_factory.mktemp("libvirtd"), runtime)
+    yield own
+    own.close()
     shutil.rmtree(runtime)
 
 

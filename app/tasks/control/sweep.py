@@ -22,7 +22,7 @@ from app.config import settings
 from app.errors import NovellaError
 from app.models import Host
 from app.store import actions, hosts, plans, ringing
-from app.store.database import reading, transaction
+from app.store.database import clock, reading, transaction
 from app.tasks import board, messages, publish, results
 from app.tasks.board import Beat
 from app.tasks.control import losses
@@ -43,6 +43,7 @@ class Sweep:
         self.epoch: str | None = None
         self.finished = time.monotonic()
         self.touched = 0.0
+        self.stored: float | None = None
         self._end = threading.Event()
 
     def start(self) -> None:
@@ -82,6 +83,7 @@ class Sweep:
             log.warning("Redis is away", error=str(error))
         self._expire()
         self._ring()
+        self._store_results()
 
     def _look_at_hosts(self) -> None:
         beats = board.beats()
@@ -164,6 +166,15 @@ class Sweep:
                 ended = losses.expire(session, action_id)
             if ended is not None:
                 results.store(ended)
+
+    def _store_results(self) -> None:
+        """A pre-empted or cancelled action has no task of its own to store its result."""
+        with reading() as session:
+            since = self.stored or clock(session) - 60.0
+            ended = ringing.ended_badly(session, since)
+        for action in ended:
+            results.store(action)
+        self.stored = max([since, *(action.finished_at or since for action in ended)])
 
     def _ring(self) -> None:
         requests = set()

@@ -1,0 +1,196 @@
+"""A web application on a real database (SQLite, built by the migrations), and its callers."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from werkzeug.test import TestResponse
+
+from app.celery import publisher
+from app.config import Settings, load, settings
+from app.models import Action, Network, Project, Role, RoleAssignment, Server, User
+from app.store import database, identity, migrations, seed
+from app.tasks import board
+from app.web.factory import create_app
+
+PASSWORDS = {"admin": "admin-password", "novella": "novella-password"}
+OCTETS = "application/octet-stream"
+
+
+@pytest.fixture(scope="session")
+def seeded_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database as it is after the first start; tests take copies."""
+    path = tmp_path_factory.mktemp("seeded") / "novella.sqlite"
+    migrations.upgrade(f"sqlite:///{path}")
+    engine = database.make_engine(f"sqlite:///{path}")
+    with Session(engine) as session, session.begin():
+        seed.first_start(session, network_cidr="10.77.0.0/24", passwords=PASSWORDS)
+    engine.dispose()
+    return path
+
+
+def forget_process_state() -> None:
+    """Let the next use read settings, database and broker anew."""
+    for cached in (settings, database.engine, database._reading_engine, publisher, board.client):
+        cached.cache_clear()
+
+
+@dataclass
+class Site:
+    """The application under test, with one client per user."""
+
+    app: Flask
+    directory: Path
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def client(self) -> FlaskClient:
+        """A client without a token."""
+        return self.app.test_client()
+
+    def log_in(self, user: str, password: str, project: str | None = None) -> TestResponse:
+        """Ask for a token on `project` (the user's own name unless given)."""
+        return self.client.post(
+            "/identity/v3/auth/tokens", json=credentials(user, password, project)
+        )
+
+    def token(self, user: str = "novella") -> str:
+        """The user's token on the project of the same name."""
+        if user not in self.tokens:
+            answer = self.log_in(user, PASSWORDS.get(user, f"{user}-password"))
+            assert answer.status_code == 201, answer.text
+            self.tokens[user] = answer.headers["X-Subject-Token"]
+        return self.tokens[user]
+
+    def call(
+        self, method: str, path: str, user: str | None = "novella", **more: Any
+    ) -> TestResponse:
+        """One request as `user`; `version` is a compute microversion."""
+        headers = dict(more.pop("headers", {}))
+        if user is not None:
+            headers.setdefault("X-Auth-Token", self.token(user))
+        if version := more.pop("version", None):
+            headers["OpenStack-API-Version"] = f"compute {version}"
+        return self.client.open(path, method=method, headers=headers, **more)
+
+    def get(self, path: str, user: str | None = "novella", **more: Any) -> TestResponse:
+        """GET as `user`."""
+        return self.call("GET", path, user, **more)
+
+    def post(self, path: str, user: str | None = "novella", **more: Any) -> TestResponse:
+        """POST as `user`."""
+        return self.call("POST", path, user, **more)
+
+    def delete(self, path: str, user: str | None = "novella", **more: Any) -> TestResponse:
+        """DELETE as `user`."""
+        return self.call("DELETE", path, user, **more)
+
+    def add_user(self, name: str, role: str = "member") -> None:
+        """A user on a project of its own, both called `name`."""
+        with database.transaction() as session:
+            project = Project(id=uuid.uuid4().hex, name=name)
+            user = User(
+                id=uuid.uuid4().hex,
+                name=name,
+                password_hash=identity.hash_password(f"{name}-password"),
+                default_project_id=project.id,
+            )
+            role_id = session.scalars(select(Role.id).where(Role.name == role)).one()
+            session.add_all([project, user])
+            session.add(
+                RoleAssignment(
+                    user_id=user.id, role_id=role_id, scope="project", target_id=project.id
+                )
+            )
+
+    def add_image(self, user: str = "novella", content: bytes = b"x" * 4096, **more: Any) -> str:
+        """An image with data, by way of the API; its id."""
+        body = {"name": "tiny", "disk_format": "raw", "container_format": "bare"} | more
+        made = self.post("/image/v2/images", user, json=body)
+        assert made.status_code == 201, made.text
+        put = self.upload(made.json["id"], content, user)
+        assert put.status_code == 204, put.text
+        return str(made.json["id"])
+
+    def upload(self, image_id: str, content: Any, user: str = "novella") -> TestResponse:
+        """PUT an image's data."""
+        return self.call(
+            "PUT", f"/image/v2/images/{image_id}/file", user, data=content, content_type=OCTETS
+        )
+
+    def default_network(self) -> str:
+        """The shared network that the first start made."""
+        with database.reading() as session:
+            return session.scalars(select(Network.id)).one()
+
+    def add_server(self, user: str = "novella", **more: Any) -> TestResponse:
+        """The answer to a create of `more` besides name, flavor and image."""
+        more.setdefault("imageRef", None)
+        if more["imageRef"] is None:
+            more["imageRef"] = self.add_image(user)
+        body = {"server": {"name": "vm", "flavorRef": "6"} | more}
+        return self.post("/compute/v2.1/servers", user, json=body)
+
+    def set_server(self, server_id: str, **columns: Any) -> None:
+        """What hosts would have brought about, and the end of its action."""
+        with database.transaction() as session:
+            server = session.get_one(Server, server_id)
+            for name, value in columns.items():
+                setattr(server, name, value)
+            running = select(Action).where(
+                Action.server_id == server_id, Action.finished_at.is_(None)
+            )
+            for action in session.scalars(running):
+                self._end(action)
+
+    def built(self, user: str = "novella", **more: Any) -> str:
+        """A server as it is once built; its id."""
+        server_id = str(self.add_server(user, **more).json["server"]["id"])
+        self.set_server(
+            server_id, vm_state="active", task_state=None, power_state=1, host="n1", launched_at=1.0
+        )
+        return server_id
+
+    @staticmethod
+    def _end(action: Action) -> None:
+        action.state, action.finished_at = "succeeded", action.created_at + 1
+        action.revision += 1
+
+
+def credentials(user: str, password: str, project: str | None = None) -> dict[str, Any]:
+    """The body of a password login, scoped by names."""
+    domain = {"id": "default"}
+    who = {"user": {"name": user, "domain": domain, "password": password}}
+    scope = {"project": {"name": project or user, "domain": domain}}
+    identity_part = {"methods": ["password"], "password": who}
+    return {"auth": {"identity": identity_part, "scope": scope}}
+
+
+def adopt_settings(monkeypatch: pytest.MonkeyPatch, directory: Path, **more: str) -> Settings:
+    """Make `directory` this process's state directory; nothing answers as its broker."""
+    given = {"state_dir": str(directory), "broker_url": "redis://127.0.0.1:1/0"} | more
+    for name, value in given.items():
+        monkeypatch.setenv(f"NOVELLA_{name.upper()}", value)
+    forget_process_state()
+    return load()
+
+
+@pytest.fixture
+def site(tmp_path: Path, seeded_database: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """An application with the users admin, novella and other, each on a project of its own."""
+    shutil.copy(seeded_database, tmp_path / "novella.sqlite")
+    made = Site(create_app(adopt_settings(monkeypatch, tmp_path)), tmp_path)
+    made.add_user("other")
+    yield made
+    database.engine().dispose()
+    forget_process_state()
