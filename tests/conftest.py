@@ -9,6 +9,7 @@ import pytest
 
 from tests.asking import adopt
 from tests.cloud import Cloud, running
+from tests.postgres import postgresql
 
 
 @pytest.fixture
@@ -17,3 +18,10 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     with running(Cloud(tmp_path)) as made:
         adopt(made, monkeypatch)
         yield made
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL server of this test run."""
+    with postgresql() as url:
+        yield url

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from celery.result import AsyncResult
@@ -10,18 +12,26 @@ from sqlalchemy import select
 
 from app.celery import make_app
 from app.models import Allocation, Cleanup, Host, Port
-from tests.asking import add_image, caller, create, request
-from tests.cloud import Cloud, eventually
+from tests.asking import add_image, adopt, caller, create, request
+from tests.cloud import Cloud, eventually, running
+from tests.postgres import fresh_database
 
 
-@pytest.fixture
-def fleet(cloud: Cloud) -> Iterator[Cloud]:
-    """A cloud with a scheduler worker and two hosts."""
-    cloud.start_control()
-    cloud.start_host("n1")
-    cloud.start_host("n2")
-    cloud.hosts_up("n1", "n2")
-    return cloud
+@pytest.fixture(params=["sqlite", "postgresql"])
+def fleet(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Cloud]:
+    """A cloud with a scheduler worker and two hosts, on either database."""
+    url = ""
+    if request.param == "postgresql":
+        url = fresh_database(request.getfixturevalue("postgres"), f"p{uuid.uuid4().hex}")
+    with running(Cloud(tmp_path, database_url=url)) as cloud:
+        adopt(cloud, monkeypatch)
+        cloud.start_control()
+        cloud.start_host("n1")
+        cloud.start_host("n2")
+        cloud.hosts_up("n1", "n2")
+        yield cloud
 
 
 def test_a_create_goes_through_every_stage_and_ends_active(fleet: Cloud) -> None:

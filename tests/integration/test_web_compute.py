@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import re
 import uuid
 from typing import Any
 
@@ -425,8 +426,8 @@ def test_keys_are_each_projects_own_and_refusals_are_not_kept(site: Site) -> Non
 
 @pytest.mark.parametrize("key", ["", "k" * 256])
 def test_a_key_has_1_to_255_characters(site: Site, key: str) -> None:
-    assert keyed(site, key, {"server": {"name": "vm", "flavorRef": "6",
-                                        "imageRef": site.add_image()}}).status_code == 400  # fmt: skip
+    body = {"server": {"name": "vm", "flavorRef": "6", "imageRef": site.add_image()}}
+    assert keyed(site, key, body).status_code == 400
 
 
 def test_a_key_is_free_again_after_a_day(site: Site) -> None:
@@ -750,8 +751,8 @@ def test_swagger_lists_every_route_with_a_summary_and_local_assets(site: Site) -
     routed = {rule.endpoint for rule in site.app.url_map.iter_rules()}
     assert len(routed) - 4 <= len(document["paths"])
     page = site.get("/docs", None).text
-    assert "http://" not in page.replace("http://localhost", "")
-    assert "https://" not in page
+    assert re.findall(r"""(?:src|href)=["'](?!/swaggerui/|#)([^"']*)""", page) == []
+    assert 'validatorUrl: "" || null' in page
     assert site.get("/swaggerui/swagger-ui-bundle.js", None).status_code == 200
 
 

@@ -1,0 +1,142 @@
+"""Reaching libvirtd: in time or not at all; and child processes that do not outlive us."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.errors import Cancelled, HostFault
+from app.virt.libvirt import child
+from tests.integration.virt_fixtures import eventually
+
+connection = pytest.importorskip("app.virt.libvirt.connection")
+
+
+@pytest.fixture
+def deaf_socket() -> Iterator[Path]:
+    """A libvirtd that accepts connections and never says a word."""
+    with tempfile.TemporaryDirectory(prefix="nv-") as folder:
+        path = Path(folder) / "libvirt-sock"
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(path))
+            server.listen(10)
+            yield path
+
+
+def test_opening_a_hung_libvirtd_ends_in_time_for_every_thread(deaf_socket: Path):
+    made = connection.Connection(f"qemu+unix:///system?socket={deaf_socket}")
+    faults: list[str] = []
+
+    def get() -> None:
+        with pytest.raises(HostFault) as caught:
+            made.get(1.0)
+        faults.append(caught.value.code)
+
+    began = time.monotonic()
+    threads = [threading.Thread(target=get) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert time.monotonic() - began < 3
+    assert faults == ["hypervisor_away"] * 8
+    assert sum(thread.name == "libvirt-open" for thread in threading.enumerate()) == 1
+    assert not made.answers(0.5)
+
+
+def test_a_refused_connection_is_a_fault_that_names_it():
+    made = connection.Connection("qemu+unix:///system?socket=/nowhere/libvirt-sock")
+    with pytest.raises(HostFault) as caught:
+        made.get()
+    assert caught.value.code == "hypervisor_away"
+    assert "/nowhere" in caught.value.message
+
+
+def test_a_call_that_libvirt_refuses_names_step_and_server_and_is_not_repeated():
+    made = connection.Connection("test:///default")
+    calls: list[int] = []
+
+    def refuse(link: object) -> None:
+        calls.append(1)
+        link.lookupByName("nobody")  # type: ignore[attr-defined]
+
+    with pytest.raises(HostFault) as caught:
+        made.run("find", refuse, "server-1")
+    made.close()
+    assert caught.value.code == "hypervisor_refused"
+    assert caught.value.message.startswith("find of server server-1: ")
+    assert len(calls) == 1
+
+
+def test_a_retry_ends_when_it_is_cancelled():
+    made = connection.Connection("qemu+unix:///system?socket=/nowhere/libvirt-sock")
+    cancel = threading.Event()
+    threading.Timer(0.3, cancel.set).start()
+    began = time.monotonic()
+    with pytest.raises(Cancelled):
+        made.run("find", lambda link: None, "server-1", cancel)
+    assert time.monotonic() - began < 2
+
+
+def test_a_child_process_ends_with_its_worker_however_that_ends():
+    program = (
+        "import threading\n"
+        "from app.virt.libvirt.child import run\n"
+        "threading.Thread(target=run, args=(['sleep', '987'], 100)).start()\n"
+    )
+    worker = subprocess.Popen([sys.executable, "-c", program])
+    pid = eventually(lambda: children(worker.pid, "sleep"), 20)[0]
+    worker.send_signal(signal.SIGKILL)
+    worker.wait(10)
+    eventually(lambda: not alive(pid), 5)
+
+
+def children(parent: int, name: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[1]) == parent and (entry / "comm").read_text().strip() == name:
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_child_process_is_ended_when_cancelled_or_late():
+    cancel = threading.Event()
+    threading.Timer(0.2, cancel.set).start()
+    began = time.monotonic()
+    with pytest.raises(Cancelled):
+        child.run(["sleep", "60"], 60, cancel)
+    with pytest.raises(HostFault) as caught:
+        child.run(["sleep", "60"], 0.2)
+    assert caught.value.code == "too_slow"
+    assert time.monotonic() - began < 2
+    assert not children(os.getpid(), "sleep")
+
+
+def test_a_child_process_that_fails_says_why():
+    with pytest.raises(HostFault) as caught:
+        child.run(["sh", "-c", "echo no luck >&2; exit 3"], 10)
+    assert caught.value.code == "command_failed"
+    assert "no luck" in caught.value.message
+    assert child.run(["echo", "hello"], 10) == "hello\n"
