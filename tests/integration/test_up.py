@@ -6,101 +6,39 @@ import os
 import signal
 import socket
 import stat
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
 import requests
 import yaml
 
 from app.cli.local.place import find_place
 from app.cli.local.supervisor import Supervisor
+from tests.cloud import eventually, free_port
+from tests.local_cloud import Local
 
 NAMES = ("redis", "web", "scheduler", "host", "flower")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@dataclass
-class Local:
-    """One cloud of bin/up, in a state directory with a space in its name."""
-
-    state: Path
-    port: int
-    flower_port: int
-
-    def run(self, *args: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("NOVELLA_", "OS_"))}
-        given = {
-            "NOVELLA_STATE_DIR": str(self.state),
-            "NOVELLA_PORT": str(self.port),
-            "NOVELLA_FLOWER_PORT": str(self.flower_port),
-            "NOVELLA_DRIVER": "app.virt.fake:FakeDriver",
-            "NOVELLA_HOST_NAME": "n1",
-        }
-        argv = [sys.executable, "-m", "app.cli", *args]
-        env = {**clean, **given, **environ}
-        return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=200)
-
-    def up(self, **environ: str) -> subprocess.CompletedProcess[str]:
-        return self.run("up", "--no-guest", **environ)
-
-    def processes(self) -> dict[str, tuple[str, int]]:
-        """Name → (state, pid) as `up --status` prints them."""
-        lines = self.run("up", "--status").stdout.splitlines()
-        rows = [line.split() for line in lines if line.split() and line.split()[0] in NAMES]
-        return {row[0]: (row[1], int(row[2]) if row[2] != "-" else 0) for row in rows}
-
-    def get(self, path: str, **kwargs: object) -> requests.Response:
-        url = f"http://127.0.0.1:{self.port}{path}"
-        return requests.get(url, timeout=10, **kwargs)  # type: ignore[arg-type]
-
-    def healthy(self) -> bool:
-        """Whether the API answers."""
-        try:
-            return self.get("/healthz").ok
-        except requests.ConnectionError:
-            return False
-
-    def ours(self) -> list[psutil.Process]:
-        """Every process that reads this cloud's settings."""
-        config = str(self.state / "novella.toml")
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get("NOVELLA_CONFIG") == config:
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
-
-
-def make(directory: Path) -> Local:
-    return Local(directory / "a state", free_port(), free_port())
-
-
 @pytest.fixture
 def local(tmp_path: Path) -> Iterator[Local]:
-    made = make(tmp_path)
+    made = Local(tmp_path)
     yield made
-    made.run("down")
+    made.down()
     assert made.ours() == []
 
 
-def eventually(check, seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.2)
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    """A cloud for the tests that leave it as they found it."""
+    made = Local(tmp_path_factory.mktemp("running"))
+    done = made.up()
+    assert done.returncode == 0, done.stderr
+    yield made
+    made.down()
+    assert made.ours() == []
 
 
 def test_up_again_down_and_up_again(local):
@@ -111,10 +49,8 @@ def test_up_again_down_and_up_again(local):
     assert local.healthy()
     before = local.processes()
     assert {name: state for name, (state, _) in before.items()} == dict.fromkeys(NAMES, "RUNNING")
-    kept = {
-        path: path.read_bytes()
-        for path in [*local.state.glob("*.toml"), local.state / "clouds.yaml"]
-    }
+    files = [local.state / "novella.toml", local.state / "clouds.yaml"]
+    kept = {path: path.read_bytes() for path in files}
 
     began = time.monotonic()
     again = local.up()
@@ -123,12 +59,12 @@ def test_up_again_down_and_up_again(local):
     assert local.processes() == before
     assert {path: path.read_bytes() for path in kept} == kept
 
-    down = local.run("down")
+    down = local.down()
     assert down.returncode == 0, down.stderr
     assert local.ours() == []
-    twice = local.run("down")
+    twice = local.down()
     assert (twice.returncode, twice.stdout) == (0, "already down\n")
-    status = local.run("up", "--status")
+    status = local.novella("up", "--status")
     assert (status.returncode, "is down" in status.stdout) == (1, True)
 
     third = local.up()
@@ -137,41 +73,50 @@ def test_up_again_down_and_up_again(local):
     assert {path: path.read_bytes() for path in kept} == kept
 
 
-def test_secrets_are_private_and_work(local):
-    assert local.up().returncode == 0
+def test_files_with_secrets_are_private(running):
     private = [
-        local.state / "clouds.yaml",
-        local.state / "novella.toml",
-        local.state / "novella.sqlite",
-        local.state / "supervisord.conf",
-        *(local.state / "secrets").iterdir(),
-        *(local.state / "run").iterdir(),
+        running.state / "clouds.yaml",
+        running.state / "novella.toml",
+        running.state / "novella.sqlite",
+        running.state / "supervisord.conf",
+        *(running.state / "secrets").iterdir(),
+        *(running.state / "run").iterdir(),
     ]
     assert {stat.S_IMODE(path.stat().st_mode) for path in private} == {0o600}
-    assert stat.S_IMODE(local.state.stat().st_mode) == 0o700
-    for cloud in ("novella", "novella-admin"):
-        auth = yaml.safe_load((local.state / "clouds.yaml").read_text())["clouds"][cloud]["auth"]
-        user = {"name": auth["username"], "password": auth["password"], "domain": {"id": "default"}}
-        body = {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}}}
-        answer = requests.post(f"{auth['auth_url']}/v3/auth/tokens", json=body, timeout=10)
-        assert answer.status_code == 201
-    secrets = [path.read_text().strip() for path in (local.state / "secrets").iterdir()]
-    commands = [" ".join(process.cmdline()) for process in local.ours()]
-    logs = [path.read_text(errors="replace") for path in (local.state / "log").iterdir()]
+    assert stat.S_IMODE(running.state.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("cloud", ["novella", "novella-admin"])
+def test_the_credentials_work(running, cloud):
+    auth = yaml.safe_load((running.state / "clouds.yaml").read_text())["clouds"][cloud]["auth"]
+    user = {"name": auth["username"], "password": auth["password"], "domain": {"id": "default"}}
+    body = {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}}}
+    answer = requests.post(f"{auth['auth_url']}/v3/auth/tokens", json=body, timeout=10)
+    assert answer.status_code == 201
+    assert running.novella("task", "list", "--cloud", cloud).stdout == "no tasks\n"
+
+
+def test_no_secret_is_on_a_command_line_or_in_a_log(running):
+    secrets = [path.read_text().strip() for path in (running.state / "secrets").iterdir()]
+    commands = [" ".join(process.cmdline()) for process in running.ours()]
+    logs = [path.read_text(errors="replace") for path in (running.state / "log").iterdir()]
+    assert len(secrets) == 4
     assert len(commands) >= len(NAMES)
     for secret in secrets:
         assert not any(secret in text for text in [*commands, *logs])
 
 
-def test_flower_shows_all_and_controls_nothing(local):
-    assert local.up().returncode == 0
-    url = f"http://127.0.0.1:{local.flower_port}"
-    auth = ("novella", (local.state / "secrets/flower-password").read_text().strip())
+def test_flower_shows_all_and_controls_nothing(running):
+    url = f"http://127.0.0.1:{running.flower_port}"
+    auth = ("novella", (running.state / "secrets/flower-password").read_text().strip())
     for path in ("/", "/tasks", "/metrics", "/api/workers"):
         assert requests.get(url + path, timeout=10).status_code == 401
         assert requests.get(url + path, timeout=10, auth=auth).status_code == 200
-    workers = lambda: requests.get(f"{url}/api/workers?refresh=1", timeout=10, auth=auth).json()  # noqa: E731
-    eventually(lambda: len(workers()) == 2)
+
+    def workers() -> dict[str, object]:
+        return requests.get(f"{url}/api/workers?refresh=1", timeout=10, auth=auth).json()
+
+    eventually(lambda: len(workers()) == 2, 30)
     for worker in workers():
         answer = requests.post(f"{url}/api/worker/shutdown/{worker}", timeout=10, auth=auth)
         assert answer.status_code == 403
@@ -179,38 +124,55 @@ def test_flower_shows_all_and_controls_nothing(local):
     assert answer.status_code == 403
 
 
-def test_every_process_is_started_again_when_it_dies(local):
-    assert local.up().returncode == 0
-    before = local.processes()
-    for _, pid in before.values():
-        os.kill(pid, signal.SIGKILL)
-
-    def back() -> bool:
-        now = local.processes()
-        return all(now[n][0] == "RUNNING" and now[n][1] != before[n][1] for n in NAMES)
-
-    eventually(back, 60)
-    eventually(local.healthy)
-    eventually(lambda: local.run("status").returncode == 0, 60)
-
-
-def test_what_somebody_stopped_is_started(local):
-    assert local.up().returncode == 0
-    supervisor = Supervisor(find_place({"NOVELLA_STATE_DIR": str(local.state)}))
+def test_what_somebody_stopped_is_started(running):
+    supervisor = Supervisor(find_place({"NOVELLA_STATE_DIR": str(running.state)}))
     supervisor.stop("scheduler")
-    eventually(lambda: local.processes()["scheduler"][1] == 0)
-    again = local.up()
+    eventually(lambda: running.processes()["scheduler"][1] == 0, 30)
+    again = running.up()
     assert again.returncode == 0, again.stderr
     assert "started scheduler" in again.stdout
     assert "nothing changed" not in again.stdout
 
 
-def test_a_killed_supervisor_leaves_nothing_behind(local):
-    assert local.up().returncode == 0
-    (supervisord,) = [p for p in local.ours() if "supervisor.supervisord" in " ".join(p.cmdline())]
-    supervisord.kill()
-    eventually(lambda: local.ours() == [])
-    again = local.up()
+def test_a_change_of_a_running_cloud_is_refused(running):
+    failed = running.up(NOVELLA_PORT=str(free_port()))
+    assert failed.returncode == 1
+    assert f"the cloud is up with port = {running.port}" in failed.stderr
+
+
+def test_two_clouds_side_by_side(running, tmp_path):
+    before = running.processes()
+    other = Local(tmp_path)
+    try:
+        second = other.up()
+        assert second.returncode == 0, second.stderr
+        assert other.healthy()
+    finally:
+        assert other.down().returncode == 0
+    assert other.ours() == []
+    assert running.processes() == before
+    assert running.healthy()
+
+
+def test_every_process_is_started_again_when_it_dies(running):
+    before = running.processes()
+    for _, pid in before.values():
+        os.kill(pid, signal.SIGKILL)
+
+    def back() -> bool:
+        now = running.processes()
+        return all(now[n][0] == "RUNNING" and now[n][1] != before[n][1] for n in NAMES)
+
+    eventually(back, 60, "every process is back")
+    eventually(running.healthy, 30)
+    eventually(lambda: running.novella("status").returncode == 0, 60)
+
+
+def test_a_killed_supervisor_leaves_nothing_behind(running):
+    running.supervisord().kill()
+    eventually(lambda: running.ours() == [], 30)
+    assert running.novella("up", "--status").returncode == 1
+    again = running.up()
     assert again.returncode == 0, again.stderr
 
 
@@ -219,33 +181,10 @@ def test_a_taken_port_is_named_before_anything_starts(local):
         holder.bind(("127.0.0.1", local.port))
         holder.listen()
         failed = local.up()
-        assert failed.returncode == 1
-        assert f"port {local.port} of 127.0.0.1 is taken by process {os.getpid()}" in failed.stderr
-        assert "NOVELLA_PORT" in failed.stderr
-    assert local.ours() == []
-    assert local.up().returncode == 0
-
-
-def test_a_change_of_a_running_cloud_is_refused(local):
-    assert local.up().returncode == 0
-    failed = local.up(NOVELLA_PORT=str(free_port()))
     assert failed.returncode == 1
-    assert f"the cloud is up with port = {local.port}" in failed.stderr
-
-
-def test_two_clouds_side_by_side(local, tmp_path):
-    (tmp_path / "other").mkdir()
-    other = make(tmp_path / "other")
-    assert local.up().returncode == 0
-    try:
-        second = other.up()
-        assert second.returncode == 0, second.stderr
-        before = local.processes()
-    finally:
-        assert other.run("down").returncode == 0
-    assert other.ours() == []
-    assert local.processes() == before
-    assert local.healthy()
+    assert f"port {local.port} of 127.0.0.1 is taken by process {os.getpid()}" in failed.stderr
+    assert "NOVELLA_PORT" in failed.stderr
+    assert local.ours() == []
 
 
 def test_a_process_that_cannot_start_is_shown_with_its_log(local):
@@ -256,5 +195,5 @@ def test_a_process_that_cannot_start_is_shown_with_its_log(local):
 
 
 def test_down_without_a_cloud_is_fine(local):
-    done = local.run("down")
+    done = local.down()
     assert (done.returncode, "no cloud in" in done.stdout) == (0, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from sqlalchemy import update
 
 from app.models import Action, ActionEvent
 from app.store.database import transaction
-from tests.cloud import PASSWORDS, Cloud, running
+from tests.cloud import PASSWORDS, Cloud, eventually, running
 from tests.integration.web_fixtures import Site, credentials, seeded_database, site
 
 __all__ = ["seeded_database", "site"]
@@ -319,3 +320,31 @@ def test_uploads_over_a_real_connection_are_limited_and_downloads_whole(
         | {"Content-Type": "application/json"}, timeout=10,
     )  # fmt: skip
     assert large.status_code == 413
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 5000", "Transfer-Encoding: chunked"])
+def test_an_upload_that_is_cut_off_leaves_the_image_queued(
+    web: tuple[Cloud, dict[str, str]], framing: str
+) -> None:
+    cloud, headers = web
+    images = f"{url(cloud)}/image/v2/images"
+    body = {"name": "i", "disk_format": "raw", "container_format": "bare"}
+    image = requests.post(images, json=body, headers=headers, timeout=10).json()["id"]
+    data = b"x" * 100 if "Length" in framing else b"64\r\n" + b"x" * 100 + b"\r\n"
+    head = (
+        f"PUT /image/v2/images/{image}/file HTTP/1.1\r\nHost: x\r\n{framing}\r\n"
+        f"X-Auth-Token: {headers['X-Auth-Token']}\r\n"
+        "Content-Type: application/octet-stream\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", cloud.web_port)) as connection:
+        connection.sendall(head.encode() + data)
+        eventually(lambda: status(images, image, headers) == "saving")
+    eventually(lambda: status(images, image, headers) == "queued")
+    assert list((cloud.directory / "images").iterdir()) == []
+    assert "unexpected error" not in cloud.log("web")
+
+
+def status(images: str, image: str, headers: dict[str, str]) -> str:
+    """An image's status."""
+    shown = requests.get(f"{images}/{image}", headers=headers, timeout=10)
+    return str(shown.json()["status"])
