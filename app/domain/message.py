@@ -28,11 +28,18 @@ class Key:
 
 @dataclass(frozen=True)
 class Fault:
-    """Why something failed, and what to do next, in words; `retriable`: another host may do."""
+    """Why something failed; `retriable`: another host may do.
+
+    `stage`, `host` and `todo` (what to do next, see `app.domain.advice`) are added by the
+    control plane.
+    """
 
     code: str
     message: str
     retriable: bool = False
+    stage: str | None = None
+    host: str | None = None
+    todo: str = ""
 
 
 @dataclass(frozen=True)

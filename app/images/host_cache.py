@@ -13,6 +13,7 @@ import logging
 import os
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,6 +95,7 @@ class HostCache:
                 while not _flock(file.fileno()):
                     _go_on(cancel, deadline)
                     cancel.wait(POLL_SECONDS)
+                _go_on(cancel, deadline)
                 yield
         finally:
             lock.release()
@@ -105,7 +107,8 @@ class HostCache:
         for stale in self.directory.glob(f".{path.name}.*.part"):
             stale.unlink(missing_ok=True)  # of a process that was killed: we hold the lock
         for attempt in range(1, ATTEMPTS + 1):
-            temporary = path.with_name(f".{path.name}.{os.getpid()}.{attempt}.part")
+            # A name of its own: an abandoned download may still be about to remove its file.
+            temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
             try:
                 _download(Download(image, temporary), image, cancel, report)
                 check_format(temporary, image.disk_format, image.id)

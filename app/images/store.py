@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from app.errors import TooLarge
+from app.errors import Invalid, TooLarge
 
 CHUNK = 1024 * 1024
 YOUNG_SECONDS = 60.0
@@ -49,11 +49,13 @@ class Draft:
         self._directory = directory
         self._handle = handle
 
-    def receive(self, source: Source, limit: int) -> Sums:
-        """Take all of `source`, in pieces of a MiB. Raises TooLarge past `limit` bytes or when
-        the disk is full."""
+    def receive(self, source: Source, limit: int, length: int | None = None) -> Sums:
+        """Take all of `source`, in pieces of a MiB; `length` is how many bytes it should have.
+
+        Raises TooLarge past `limit` bytes or when the disk is full, Invalid when it ends early.
+        """
         size, md5, sha512 = 0, hashlib.md5(usedforsecurity=False), hashlib.sha512()
-        while chunk := source.read(CHUNK):
+        while chunk := _read(source):
             size += len(chunk)
             if size > limit:
                 raise TooLarge(f"The image is larger than the limit of {limit} bytes.")
@@ -61,6 +63,8 @@ class Draft:
             sha512.update(chunk)
             with _room():
                 _write(self._handle, chunk)
+        if length is not None and size < length:
+            raise Invalid(f"The data ended after {size} of {length} bytes.", code="cut_off")
         return Sums(size, md5.hexdigest(), sha512.hexdigest())
 
     def publish(self, name: str) -> None:
@@ -114,6 +118,13 @@ def sweep(directory: Path) -> list[str]:
 def remove(directory: Path, name: str) -> None:
     """Remove a file, if it is there. Downloads that run go on to their end."""
     (directory / name).unlink(missing_ok=True)
+
+
+def _read(source: Source) -> bytes:
+    try:
+        return source.read(CHUNK)
+    except OSError as error:
+        raise Invalid("The data ended early.", code="cut_off") from error
 
 
 def _write(handle: int, data: bytes) -> None:

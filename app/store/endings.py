@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from sqlalchemy.orm import Session
 
 from app.domain import states
+from app.domain.advice import sentence
 from app.domain.guest import NOSTATE, RUNNING
 from app.domain.message import Fault
 from app.domain.resources import Resources
@@ -70,7 +69,7 @@ def broken(session: Session, action: Action, server: Server, fault: Fault) -> No
 def show_error(server: Server, fault: Fault) -> None:
     """Let the owner see at once that the server will not come."""
     server.vm_state, server.task_state = states.ERROR, None
-    server.fault = asdict(fault) | {"code": 500, "reason": fault.code}
+    server.fault = {"code": 500, "reason": fault.code, "message": sentence(fault)}
 
 
 def unplaced(session: Session, action: Action, server: Server) -> None:

@@ -46,7 +46,8 @@ def page(session: Session, caller: Caller, wanted: FlavorQuery) -> list[Flavor]:
         query = query.where(Flavor.is_public == wanted.is_public)
     marker = None
     if wanted.page.marker is not None:
-        marker = session.get(Flavor, wanted.page.marker)
+        seen = select(Flavor).where(Flavor.id == wanted.page.marker, _visible(caller))
+        marker = session.scalars(seen).first()
         if marker is None:
             raise Invalid(f"marker [{wanted.page.marker}] not found")
     query = page_of(query, wanted.page, _KEYS[wanted.sort_key], Flavor.id, marker)

@@ -46,6 +46,7 @@ def _set(session: Session, name: str, **values: Any) -> None:
 def _row(host: Host, servers: int, age: float) -> dict[str, Any]:
     return {
         "name": host.name,
+        "session": host.session,
         "state": "forced_down" if host.forced_down else host.state,
         "enabled": host.enabled,
         "disabled_reason": host.disabled_reason,

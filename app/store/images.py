@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sqlalchemy import Select, Text, and_, cast, or_, select, update
+from sqlalchemy import Select, Text, and_, cast, func, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.domain.caller import Caller
@@ -61,7 +62,8 @@ def page(session: Session, caller: Caller, wanted: ImageQuery) -> list[Image]:
     query = _filtered(_visible(caller, listing=wanted.visibility != "community"), wanted)
     marker = None
     if wanted.page.marker is not None:
-        marker = session.get(Image, wanted.page.marker)
+        seen = _visible(caller, listing=False).where(Image.id == wanted.page.marker)
+        marker = session.scalars(seen).first()
         if marker is None:
             raise Invalid(f"marker {wanted.page.marker} not found")
     query = page_of(query, wanted.page, _KEYS[wanted.sort_key], Image.id, marker)
@@ -73,9 +75,10 @@ def _filtered(query: Select[Image], wanted: ImageQuery) -> Select[Image]:
         query = query.where(getattr(Image, column).in_(values))
     for name, value in wanted.properties.items():
         query = query.where(Image.properties[name].as_string() == value)
+    tags = cast(Image.tags, Text)
     for tag in wanted.tags:
-        # Tags are a JSON list: each stands in its text between quotes.
-        query = query.where(cast(Image.tags, Text).contains(f'"{tag}"', autoescape=True))
+        # A JSON list: each tag stands in its text just as it would alone. (LIKE ignores case.)
+        query = query.where(func.replace(tags, json.dumps(tag), "") != tags)
     if wanted.visibility not in (None, "all"):
         query = query.where(Image.visibility == wanted.visibility)
     if wanted.protected is not None:

@@ -54,7 +54,7 @@ def listed(
         query = query.where(getattr(kind, column).in_(values))
     marker = None
     if page.marker is not None:
-        marker = session.get(kind, page.marker)
+        marker = session.scalars(_SELECTS[kind](caller).where(kind.id == page.marker)).first()
         if marker is None:
             raise Invalid(f"marker {page.marker} not found")
     return list(session.scalars(page_of(query, page, kind.id, kind.id, marker)))

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.config import settings
 from app.domain import states
+from app.domain.advice import advised
 from app.domain.caller import Caller
 from app.domain.message import Fault
 from app.domain.new_servers import NewServers
@@ -111,7 +112,8 @@ def cancel(session: Session, caller: Caller, action_id: str) -> Action:
     if action.direction == "undo":
         return action
     fault = Fault("cancelled", "cancelled on request before the server was committed to a host")
-    server.vm_state, server.task_state, server.fault = states.ERROR, None, vars(fault)
+    fault = advised(fault, action.stage, None)
+    endings.show_error(server, fault)
     action.args = action.args | {"cancelled": True}
     if action.stage == "build":
         actions.turn_back(session, action, server, "destroy", fault)

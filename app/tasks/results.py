@@ -10,6 +10,8 @@ from celery.exceptions import BackendError
 
 from app import logs
 from app.domain import states
+from app.domain.advice import sentence
+from app.domain.message import Fault
 from app.models import Action
 from app.tasks.board import AWAY
 
@@ -32,8 +34,8 @@ def document(action: Action) -> dict[str, Any]:
 
 def failure(action: Action) -> ActionFailed:
     """What AsyncResult(id).result is for an action that did not."""
-    fault = action.fault or {"code": action.state, "message": action.state}
-    return ActionFailed(f"{fault['code']}: {fault['message']}")
+    fault = Fault(**action.fault) if action.fault else Fault(action.state, action.state)
+    return ActionFailed(f"{fault.code}: {sentence(fault)}")
 
 
 def store(action: Action) -> None:

@@ -19,6 +19,7 @@ from app.store.database import transaction
 from app.store.idempotency import Answered, Asked
 from app.tasks import publish
 from app.web import context
+from app.web.body import raw
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
@@ -71,7 +72,7 @@ def _asked() -> Asked | None:
         return None
     if not 1 <= len(key) <= 255:
         raise Invalid(f"The header {HEADER} must have 1 to 255 characters.")
-    content = request.get_data() + f"\n{context.version()}".encode()
+    content = raw() + f"\n{context.version()}".encode()
     return Asked(
         project_id=context.caller().project_id,
         key=key,

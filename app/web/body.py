@@ -10,7 +10,8 @@ from flask import request
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
-from app.errors import Invalid
+from app.errors import Invalid, TooLarge
+from app.web import context
 
 Json = dict[str, Any]
 
@@ -80,7 +81,7 @@ def parsed(media_types: tuple[str, ...] = ("application/json",)) -> Any:
             f"Unsupported Content-Type {request.mimetype[:64]}: send {media_types[0]}",
             code="unsupported_media_type",
         )
-    data = request.get_data()
+    data = raw()
     try:
         decoded = orjson.loads(data)
     except (orjson.JSONDecodeError, RecursionError) as error:
@@ -88,6 +89,14 @@ def parsed(media_types: tuple[str, ...] = ("application/json",)) -> Any:
     if b"\\u0000" in data:
         raise Invalid("The body contains a NUL character.")
     return decoded
+
+
+def raw() -> bytes:
+    """The request's body. Raises TooLarge when it is over the limit, also when it is chunked."""
+    data, limit = request.get_data(), context.settings().body_limit
+    if len(data) > limit:
+        raise TooLarge(f"The request's body is larger than {limit} bytes.")
+    return data
 
 
 def is_true(value: Any) -> bool:

@@ -73,7 +73,7 @@ def problem_of(error: Exception) -> Problem:
         for kind in type(error).__mro__:
             if kind in _STATUS:
                 status = _STATUS_BY_CODE.get(error.code, _STATUS[kind])
-                return Problem(status, error.code, error.message)
+                return Problem(status, error.code, _message(error))
     if isinstance(error, HTTPException) and error.code is not None and error.code < 500:
         return _werkzeug(error)
     logs.get(__name__).error("unexpected error", path=request.path, exc_info=error)
@@ -82,6 +82,18 @@ def problem_of(error: Exception) -> Problem:
         "internal",
         f"An unexpected error prevented the server from fulfilling your request. Its log has "
         f"the details under {context.request_id()}.",
+    )
+
+
+def _message(error: errors.NovellaError) -> str:
+    if not isinstance(error, errors.Unavailable):
+        return error.message
+    logs.get(__name__).warning("unavailable", path=request.path, error=error.message)
+    if error.__cause__ is None or request.method == "GET":
+        return error.message.partition(":")[0]  # what follows tells of our insides
+    return (
+        f"{error.message.partition(':')[0]}; the outcome is unknown: repeat the request with the "
+        "same Idempotency-Key"
     )
 
 

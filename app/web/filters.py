@@ -42,7 +42,8 @@ def _limit() -> None:
     if getattr(_view(), "streams_body", False):
         return
     limit = context.settings().body_limit
-    request.max_content_length = limit
+    # One more, for the stream just stops there: `body.raw` sees that it is too long.
+    request.max_content_length = limit + 1
     if (request.content_length or 0) > limit:
         raise TooLarge(f"The request's body is larger than {limit} bytes.")
 

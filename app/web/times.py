@@ -11,14 +11,14 @@ def seconds(at: float | None) -> str | None:
     """`2026-01-02T03:04:05Z`, as Nova, Glance and Neutron write it."""
     if at is None:
         return None
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")[:19] + "Z"
 
 
 def micros(at: float | None) -> str | None:
     """`2026-01-02T03:04:05.678901`, as Nova writes launch times and action times."""
     if at is None:
         return None
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds")[:26]
 
 
 def micros_z(at: float | None) -> str | None:

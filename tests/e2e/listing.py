@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+import time
+import xml.etree.ElementTree as ET
 
 import libvirt
 
@@ -18,7 +20,12 @@ def listing(own: OwnLibvirtd, cloud: Cloud, host: str = "n1") -> dict[str, objec
     connection = libvirt.open(own.uri)
     try:
         domains = sorted(domain.UUIDString() for domain in connection.listAllDomains())
-        networks = {n.name(): n.XMLDesc().count("<host ") for n in connection.listAllNetworks()}
+        dhcp = [
+            entry.get("mac")
+            for network in connection.listAllNetworks()
+            for entry in ET.fromstring(network.XMLDesc()).findall("ip/dhcp/host")
+            if entry.get("name") != "gateway"  # the network's own, there to keep DHCP running
+        ]
     finally:
         connection.close()
     folder = cloud.directory / "hosts" / host / "instances"
@@ -27,7 +34,7 @@ def listing(own: OwnLibvirtd, cloud: Cloud, host: str = "n1") -> dict[str, objec
     addresses = [line for line in _ip(own, "-o", "addr") if "vnet" in line]
     return {
         "domains": domains,
-        "dhcp": sum(networks.values()),
+        "dhcp": sorted(dhcp, key=str),
         "files": files,
         "links": links,
         "addresses": addresses,
@@ -39,3 +46,13 @@ def _ip(own: OwnLibvirtd, *args: str) -> list[str]:
         ["ip", "-n", own.netns, *args], check=True, capture_output=True, text=True, timeout=10
     )
     return done.stdout.splitlines()
+
+
+def unchanged(own: OwnLibvirtd, cloud: Cloud, before: dict[str, object], host: str = "n1") -> None:
+    """Wait until the hypervisor is as before; fails with what differs."""
+    deadline = time.monotonic() + 10
+    while (now := listing(own, cloud, host)) != before and time.monotonic() < deadline:
+        time.sleep(0.2)
+    differs = {name: (before[name], now[name]) for name in before if before[name] != now[name]}
+    if differs:
+        raise AssertionError(f"(before, now): {differs}")

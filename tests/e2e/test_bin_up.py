@@ -37,7 +37,7 @@ def footprint() -> dict[str, object]:
         "routes": output("ip", "route", "show", "table", "all"),
         "firewall": tables,
         "forwarding": Path("/proc/sys/net/ipv4/ip_forward").read_text(),
-        "mounts": sorted(line for line in output("mount").splitlines() if "nsfs" not in line),
+        "mounts": sorted(line for line in output("mount").splitlines() if "netns" not in line),
         "run": sorted(path.name for path in Path("/run").glob("novella-*")),
     }
 

@@ -89,16 +89,17 @@ def test_when_the_downloading_build_is_cancelled_a_waiting_one_takes_over(
     others = [Build(cache, source) for _ in range(3)]
     eventually(lambda: all(build.messages for build in others))
     began = time.monotonic()
-    first.cancel.set()
     others[0].cancel.set()
-    first.join(5)
     others[0].join(5)
+    first.cancel.set()
+    first.join(5)
     assert time.monotonic() - began < 1
     assert isinstance(first.result, Cancelled)
     assert isinstance(others[0].result, Cancelled)
     images.flow.set()
     for build in others[1:]:
         build.join(10)
+        assert isinstance(build.result, Path), build.result
         assert build.result.read_bytes() == images.content
     assert images.requests == 2
     assert leftovers(cache) == []

@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -790,3 +791,13 @@ def test_the_unexpected_is_500_without_our_insides(
         answer.headers["x-openstack-request-id"]
         in json.loads(answer.text)["computeFault"]["message"]
     )
+
+
+def test_of_many_at_once_with_the_same_key_one_is_accepted(site: Site) -> None:
+    body = {"server": {"name": "vm", "flavorRef": "6", "imageRef": site.add_image()}}
+    site.token()
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: keyed(site, "k", body), range(12)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.headers["X-Task-Id"] for answer in answers}) == 1
+    assert count(Server) == 1

@@ -39,6 +39,11 @@ class LocalCloud:
     programs: tuple[Program, ...]
 
     @property
+    def has_guests(self) -> bool:
+        """Whether its servers are real."""
+        return _uses_libvirt({"driver": self.settings.driver})
+
+    @property
     def root_url(self) -> str:
         """Where its API is."""
         address = self.settings.bind

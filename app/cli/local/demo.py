@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ CREATE_SECONDS = 600
 RESTART_SECONDS = 180
 BOOT_SECONDS = 240
 PING_SECONDS = 60
+_PASSING = ("BUILD", "REBOOT", "HARD_REBOOT", "REBUILD")
 
 
 class Demo:
@@ -33,26 +33,27 @@ class Demo:
         self._user = Api(credentials("novella", [place.clouds]))
         self._mark = place.state / "first_server"
 
-    def run(self) -> bool:
+    def run(self, restarted: bool) -> bool:
         """See that server `first` runs, and show its console when it is new; True if it is.
 
+        `restarted` says that the cloud was down, so that its guests are only just coming back.
         Raises NovellaError when it does not come up, or answers no ping.
         """
         server = self._find_server()
         if server is None:
-            if self._mark.exists():
-                console().print(
-                    f"server {SERVER} was deleted, and is not made again "
-                    f"(remove {self._mark} to have it anew)",
-                    markup=False,
-                )
-                return False
-            return self._first_time()
-        if server["status"] == "ACTIVE":
+            if not self._mark.exists():
+                return self._first_time()
+            again = f"remove {self._mark} to have it made again"
+            console().print(f"server {SERVER} was deleted: {again}", markup=False)
             return False
-        self._wait_active(server)
-        self._ping(self._address(server["id"]))
-        return True
+        if server["status"] in ("ACTIVE", *_PASSING):
+            if restarted or server["status"] != "ACTIVE":
+                self._wait_active()
+                self._ping(self._address(server["id"]))
+            return False
+        # Stopped by its user, or broken: not for us to change.
+        console().print(f"server {SERVER} is {server['status']}, and stays so", markup=False)
+        return False
 
     def _first_time(self) -> bool:
         image_id = self._image()
@@ -135,14 +136,13 @@ class Demo:
         servers = self._user.get("/compute/v2.1/servers/detail", params=params).json()["servers"]
         return next((one for one in servers if one["name"] == SERVER), None)
 
-    def _wait_active(self, server: dict[str, Any]) -> None:
-        """An earlier start made it: wait until it runs again, unless nothing will make it."""
-        began = time.monotonic()
+    def _wait_active(self) -> None:
+        """An earlier start made it: wait until it runs again."""
 
         def missing() -> str | None:
-            now = self._find_server()
-            status = now["status"] if now else "DELETED"
-            if status == "ERROR" or (status == "SHUTOFF" and time.monotonic() - began > 60):
+            server = self._find_server()
+            status = server["status"] if server else "DELETED"
+            if status not in ("ACTIVE", *_PASSING):
                 raise NovellaError(
                     f"server {SERVER} is {status}: see `openstack server show {SERVER}`, then "
                     f"`openstack server start {SERVER}` or `openstack server delete {SERVER}`"
@@ -150,7 +150,6 @@ class Demo:
             return None if status == "ACTIVE" else f"it is {status}"
 
         until(f"server {SERVER}", missing, RESTART_SECONDS)
-        console().print(f"server {SERVER} runs again")
 
     def _not_ready(self, server_id: str) -> str | None:
         try:

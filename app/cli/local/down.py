@@ -111,7 +111,7 @@ def _press_buttons(driver: Driver) -> None:
     guests = [guest for guest in driver.inventory().guests if guest.power_state not in _OFF]
     if not guests:
         return
-    console().print(f"stopping {len(guests)} guests, with {GUEST_SECONDS:.0f} s for each")
+    console().print(f"stopping guests: {len(guests)}, with {GUEST_SECONDS:.0f} s for each")
     with ThreadPoolExecutor(_TOGETHER) as pool:
         for said in pool.map(lambda guest: _stop_guest(driver, guest), guests):
             console().print(said, markup=False)

@@ -63,9 +63,7 @@ class Place:
 
     def make(self) -> None:
         """Create both directories, private to this user. Raises Invalid when that cannot be."""
-        if self.config.exists() and self.config.stat().st_uid != os.geteuid():
-            owner = self.config.stat().st_uid
-            raise Invalid(f"the cloud in {self.state} belongs to user {owner}: run this as them")
+        self.require_owner()
         for folder in (self.state, self.logs, self.secrets):
             try:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -80,6 +78,11 @@ class Place:
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
             raise Invalid(f"{self.runtime} belongs to somebody else: remove it, or ask them to")
         self.runtime.chmod(0o700)
+
+    def require_owner(self) -> None:
+        """Raises Invalid when the cloud here is somebody else's, whose sockets we cannot see."""
+        if self.config.exists() and (owner := self.config.stat().st_uid) != os.geteuid():
+            raise Invalid(f"the cloud in {self.state} belongs to user {owner}: run this as them")
 
 
 def checkout() -> Path | None:

@@ -152,7 +152,7 @@ def _program(place: Place, number: int, program: Program) -> str:
         priority=10 * (number + 1),
         autostart="false",
         autorestart="true",
-        startsecs=1,
+        startsecs=5,
         startretries=1_000_000,
         stopsignal="TERM",
         stopwaitsecs=program.stop_seconds,

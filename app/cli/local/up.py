@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 
 import click
 import requests
@@ -29,6 +30,7 @@ def up(status_wanted: bool, no_guest: bool) -> None:
     """Start a whole cloud on this machine (see docs/operating.md)."""
     place = find_place(os.environ)
     if status_wanted:
+        place.require_owner()
         sys.exit(0 if show_status(place) else 1)
     place.make()
     with locked(place.state / "lock"):
@@ -39,29 +41,37 @@ def _up(place: Place, guest_wanted: bool) -> None:
     supervisor = Supervisor(place)
     running = supervisor.alive()
     cloud = settle(place, os.environ, running)
-    changed = _start_missing(cloud, supervisor) if running else _start_all(cloud, supervisor)
-    _wait(cloud, supervisor)
-    if guest_wanted:
-        changed = Demo(place).run() or changed
+    before: dict[str, str] = {}
+    if running:
+        changed = _start_missing(supervisor)
+    else:
+        _prepare(cloud)
+        before, changed = _sessions(cloud), True
+        _start_all(cloud, supervisor)
+    _wait(cloud, supervisor, before)
+    if guest_wanted and cloud.has_guests:
+        changed = Demo(place).run(restarted=not running) or changed
     console().print("the cloud is up" if changed else "already up, nothing changed")
     show_next_steps(cloud)
 
 
-def _start_all(cloud: LocalCloud, supervisor: Supervisor) -> bool:
-    place = cloud.place
+def _prepare(cloud: LocalCloud) -> None:
+    """Everything that must be there before the first process."""
     require_ports(cloud)
     if prepare_database(cloud, os.environ):
-        console().print(f"a new cloud in {place.state}", markup=False)
-    files.write_clouds(place, cloud.root_url, cloud.settings.region)
-    files.write_private(place.supervisor_config, render(place, cloud.programs))
-    supervisor.launch(environment(place, os.environ))
+        console().print(f"a new cloud in {cloud.place.state}", markup=False)
+    files.write_clouds(cloud.place, cloud.root_url, cloud.settings.region)
+    files.write_private(cloud.place.supervisor_config, render(cloud.place, cloud.programs))
+
+
+def _start_all(cloud: LocalCloud, supervisor: Supervisor) -> None:
+    supervisor.launch(environment(cloud.place, os.environ))
     for program in cloud.programs:
         supervisor.start(program.name)
     console().print(f"started {', '.join(program.name for program in cloud.programs)}")
-    return True
 
 
-def _start_missing(cloud: LocalCloud, supervisor: Supervisor) -> bool:
+def _start_missing(supervisor: Supervisor) -> bool:
     """Start what somebody stopped; supervisord itself sees to what died."""
     stopped = [process.name for process in supervisor.processes() if not process.wanted]
     for name in stopped:
@@ -71,9 +81,11 @@ def _start_missing(cloud: LocalCloud, supervisor: Supervisor) -> bool:
     return bool(stopped)
 
 
-def _wait(cloud: LocalCloud, supervisor: Supervisor) -> None:
+def _wait(cloud: LocalCloud, supervisor: Supervisor, before: Mapping[str, str]) -> None:
     until("the API", lambda: _web_missing(cloud.root_url), WEB_SECONDS, supervisor)
-    until(f"host {cloud.host}", lambda: _host_missing(cloud), HOST_SECONDS, supervisor)
+    what = f"host {cloud.host}"
+    until(what, lambda: _host_missing(cloud, before), HOST_SECONDS, supervisor)
+    until("every process", lambda: _process_missing(supervisor), WEB_SECONDS, supervisor)
 
 
 def _web_missing(root_url: str) -> str | None:
@@ -86,7 +98,19 @@ def _web_missing(root_url: str) -> str | None:
     return None if answer.ok else f"/healthz says {answer.status_code}"
 
 
-def _host_missing(cloud: LocalCloud) -> str | None:
-    states = {one["name"]: one["state"] for one in host_states(cloud.settings.database)}
-    state = states.get(cloud.host, "not registered yet")
-    return None if state == "up" else f"it is {state}"
+def _host_missing(cloud: LocalCloud, before: Mapping[str, str]) -> str | None:
+    """Up in this run: the row of an earlier one says nothing, so its session must be a new one."""
+    found = {one["name"]: one for one in host_states(cloud.settings.database)}
+    host = found.get(cloud.host)
+    if host is None or host["session"] == before.get(cloud.host):
+        return "its worker has not registered yet"
+    return None if host["state"] == "up" else f"it is {host['state']}"
+
+
+def _process_missing(supervisor: Supervisor) -> str | None:
+    ill = [f"{p.name} is {p.state}" for p in supervisor.processes() if p.state != "RUNNING"]
+    return ", ".join(ill) or None
+
+
+def _sessions(cloud: LocalCloud) -> dict[str, str]:
+    return {one["name"]: one["session"] for one in host_states(cloud.settings.database)}

@@ -17,6 +17,7 @@ Missing = Callable[[], str | None]
 
 STABLE_SECONDS = 5.0
 FAILING_SECONDS = 12.0
+FAILING_STARTS = 4
 LOCK_SECONDS = 300.0
 _POLL = 0.2
 
@@ -69,15 +70,20 @@ class _Failures:
     def __init__(self, supervisor: Supervisor | None) -> None:
         self._supervisor = supervisor
         self._since: dict[str, float] = {}
+        self._pids: dict[str, set[int]] = {}
         self._next = 0.0
 
     def look(self) -> Process | None:
-        """The process that has not run stably for FAILING_SECONDS, if any."""
+        """The process that was started too often, or not for FAILING_SECONDS, if any."""
         now = time.monotonic()
         if self._supervisor is None or now < self._next:
             return None
         self._next = now + 1.0
         for process in self._supervisor.processes():
+            pids = self._pids.setdefault(process.name, set())
+            pids |= {process.pid} - {0}
+            if len(pids) > FAILING_STARTS:
+                return process
             if process.state in ("BACKOFF", "FATAL", "EXITED"):
                 since = self._since.setdefault(process.name, now)
                 if now - since > FAILING_SECONDS:

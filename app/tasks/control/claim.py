@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
+from app.domain.advice import advised
 from app.domain.message import Fault
 from app.domain.resources import Resources
 from app.errors import Conflict
@@ -25,7 +26,7 @@ def claim(session: Session, request_id: str) -> tuple[list[Action], bool, list[A
                 if host is not None:
                     addresses.allocate(session, server)
         except Conflict as error:
-            fault = Fault(error.code, f"{error.message}. Choose another network or address.")
+            fault = advised(Fault(error.code, error.message), "claim", None)
             endings.unplaced(session, action, server)
             endings.broken(session, action, server, fault)
             ended.append(action)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from app.config import settings
+from app.domain.advice import advised
 from app.domain.message import UNDO, Fault
 from app.models import Action, Server
 from app.store import actions, cleanups, endings, hosts, ringing
@@ -69,7 +70,7 @@ def expire(session: Session, action_id: str) -> Action | None:
     reason = _past(session, action)
     if reason is None or action.rings == 0:
         return None
-    fault = Fault("deadline", f"{action.host or 'control plane'}: {action.stage}: {reason}")
+    fault = advised(Fault("deadline", reason), action.stage, action.host)
     if action.direction == UNDO or action.kind == "delete":
         leave_to_cleanup(session, action, server)
     elif action.kind != "create":
@@ -80,10 +81,7 @@ def expire(session: Session, action_id: str) -> Action | None:
         verdict.build_failed(session, action, server, again)
     elif action.stage == "resume":
         server.fence += 1
-        lost = Fault(
-            LOST,
-            f"{action.host}: host lost while starting; delete the server, or bring the host back",
-        )
+        lost = advised(Fault(LOST, "host lost while starting"), "resume", action.host)
         endings.broken(session, action, server, lost)
     else:
         server.fence += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from app.config import settings
+from app.domain.advice import advised
 from app.domain.message import Fault
 from app.domain.request_spec import RequestSpec
 from app.domain.resources import Resources
@@ -61,12 +62,9 @@ def _min_count(group: list[tuple[Action, Server]]) -> int:
 
 
 def _no_valid_host(action: Action, selection: Selection) -> Fault:
-    before = f" after {action.tries} failed on {', '.join(action.tried)}" if action.tried else ""
-    return Fault(
-        NO_VALID_HOST,
-        f"No valid host was found{before}. {selection.sentence()}. "
-        "Choose a smaller flavor or another zone, or free room on the hosts.",
-    )
+    tries = f" after {action.tries} failed" if action.tries else ""
+    fault = Fault(NO_VALID_HOST, f"No valid host was found{tries}. {selection.sentence()}")
+    return advised(fault, "schedule", ", ".join(action.tried) or None)
 
 
 def _by_tried(

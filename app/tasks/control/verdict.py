@@ -8,6 +8,7 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from app.config import settings
+from app.domain.advice import advised
 from app.domain.message import (
     ABSENT,
     DONE,
@@ -74,7 +75,7 @@ def build_failed(session: Session, action: Action, server: Server, fault: Fault)
         host.failed_builds += 1
         action.tried = [*action.tried, host.name]
     action.tries += 1
-    fault = Fault(fault.code, f"{action.host}: build: {fault.message}", fault.retriable)
+    fault = advised(fault, "build", action.host)
     if not fault.retriable or action.tries >= settings().max_attempts:
         action.fault = actions.event_fault(fault)
         endings.show_error(server, fault)
@@ -84,7 +85,7 @@ def build_failed(session: Session, action: Action, server: Server, fault: Fault)
 def try_here_again(session: Session, action: Action, server: Server, fault: Fault) -> None:
     """A new fence lets the host run the stage anew; the stage's deadline bounds it."""
     if not fault.retriable:
-        endings.broken(session, action, server, fault)
+        endings.broken(session, action, server, advised(fault, action.stage, action.host))
         return
     server.fence += 1
     action.message = f"{fault.message}; trying again"
@@ -105,7 +106,7 @@ def after_undo(session: Session, action: Action, server: Server) -> None:
     endings.unplaced(session, action, server)
     if action.args.get("cancelled"):
         fault = Fault("cancelled", "cancelled on request before the server was committed to a host")
-        actions.finish(session, action, server, CANCELLED, fault)
+        actions.finish(session, action, server, CANCELLED, advised(fault, "build", None))
     elif action.fault is not None:
         endings.broken(session, action, server, Fault(**action.fault))
     else:
@@ -123,9 +124,7 @@ def _deleted(session: Session, action: Action, server: Server, outcome: Outcome)
 def _in_place(session: Session, action: Action, server: Server, outcome: Outcome) -> None:
     if outcome.result != DONE:
         fault = outcome.fault or _unknown(outcome)
-        endings.failed(
-            session, action, server, Fault(fault.code, f"{action.host}: {fault.message}")
-        )
+        endings.failed(session, action, server, advised(fault, action.stage, action.host))
         return
     following = WORKFLOWS[action.kind].after(action.stage)
     if following is not None:
@@ -152,9 +151,10 @@ def synced_state(server: Server, power_state: int) -> str | None:
 def _stale(session: Session, action: Action, server: Server, outcome: Outcome) -> None:
     fault = Fault(
         STALE,
-        f"{outcome.host} knows fence {outcome.known_fence}, the database {server.fence}: was the "
+        f"the host knows fence {outcome.known_fence}, the database {server.fence}: was the "
         "database restored from a backup? Nothing on the host was touched",
     )
+    fault = advised(fault, action.stage, outcome.host)
     if action.kind == "create":
         endings.broken(session, action, server, fault)
     elif action.kind == "delete":

@@ -29,7 +29,7 @@ def domain_xml(plan: BuildPlan, mark: Mark, place: Place) -> str:
     domain = ET.Element("domain", type=place.virt_type)
     _text(domain, "name", domain_name(mark.cloud_id, plan.server_id))
     _text(domain, "uuid", plan.server_id)
-    _text(domain, "title", plan.name)
+    _text(domain, "title", "".join(char for char in plan.name if char.isprintable()))
     ET.SubElement(domain, "metadata").append(marks.element(mark))
     _text(domain, "memory", str(plan.resources.ram_mb), unit="MiB")
     _text(domain, "vcpu", str(plan.resources.vcpus))

@@ -1,7 +1,7 @@
 """What libvirt's NAT networks leave on a machine beside bridges: firewall chains, IP forwarding.
 
-`remember` notes how it was before our libvirtd ran, `restore` makes it so again, unless someone
-else's rules are in those chains by then.
+`remember` notes how it was before our libvirtd ran, `restore` makes it so again, unless another
+libvirtd runs by then: it makes its chains once, when it starts, and fails without them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _TABLES = {
     "nat": {"LIBVIRT_PRT": "POSTROUTING"},
     "mangle": {"LIBVIRT_PRT": "POSTROUTING"},
 }
+_NETWORKERS = ("libvirtd", "virtnetworkd")
 _SECONDS = 10
 
 
@@ -43,21 +44,36 @@ def restore(path: Path, netns: str = "") -> list[str]:
 
     Returns what it did, in words. Does nothing in another network namespace, which goes as one.
     """
-    if netns or not path.exists():
+    if netns or not path.exists() or _libvirtd_runs():
         return []
     before = json.loads(path.read_text())
     did = []
-    others = False
+    used = False
     for program, were_there in before["chains"].items():
         if any(_in_use(program, table) for table in _TABLES):
-            others = True
+            used = True
         elif not were_there and "LIBVIRT_INP" in _rules(program, "filter"):
             _drop_chains(program)
             did.append(f"removed libvirt's empty {program} chains")
-    if before["ip_forward"] == "0" and not others and _FORWARD.read_text().strip() == "1":
+    if before["ip_forward"] == "0" and not used and _FORWARD.read_text().strip() == "1":
         _FORWARD.write_text("0")
         did.append("switched IP forwarding off again")
     return did
+
+
+def _libvirtd_runs() -> bool:
+    """Whether any libvirtd, in whatever mount namespace, uses our network namespace."""
+    ours = Path("/proc/self/ns/net").readlink()
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            name = (entry / "comm").read_text().strip()
+            if name in _NETWORKERS and (entry / "ns/net").readlink() == ours:
+                return True
+        except OSError:
+            continue
+    return False
 
 
 def _in_use(program: str, table: str) -> bool:

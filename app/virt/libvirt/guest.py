@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,6 +26,7 @@ from app.virt.libvirt.abilities import abilities
 from app.virt.libvirt.connection import Connection, Link
 from app.virt.libvirt.mark import Mark
 from app.virt.libvirt.names import domain_prefix
+from app.virt.libvirt.orphans import end_orphans
 
 Domain = Any
 """A libvirt.virDomain."""
@@ -41,6 +43,8 @@ _STATES = {
     libvirt.VIR_DOMAIN_CRASHED: CRASHED,
     libvirt.VIR_DOMAIN_PMSUSPENDED: SUSPENDED,
 }
+_STARTING = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
+SETTLE_SECONDS = 10.0
 _UNDEFINE = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | (
     libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
 )
@@ -100,21 +104,18 @@ class Guests:
     def start_paused(self, server_id: str) -> None:
         """Start a defined guest so that its CPUs stand still."""
 
-        def start(link: Link) -> None:
-            domain = self._domain(link, server_id)
-            if domain.isActive():
-                return
-            if abilities(link).starts_paused:
-                _tolerating_active(domain, libvirt.VIR_DOMAIN_START_PAUSED)
-            else:
-                _tolerating_active(domain, 0)
+        def start(domain: Domain) -> None:
+            if not abilities(domain.connect()).starts_paused:
+                _create(domain, 0)
                 domain.suspend()
+            else:
+                _create(domain, libvirt.VIR_DOMAIN_START_PAUSED)
 
-        self._connection.run("start paused", start, server_id)
+        self._do("start paused", server_id, start)
 
     def start(self, server_id: str) -> None:
         """Start a defined guest."""
-        self._do("start", server_id, lambda domain: _tolerating_active(domain, 0))
+        self._do("start", server_id, lambda domain: _create(domain, 0))
 
     def resume(self, server_id: str) -> None:
         """Let a paused guest run."""
@@ -159,8 +160,11 @@ class Guests:
 
         def undefine(link: Link) -> None:
             domain = _lookup(link, server_id)
-            if domain is not None and self._mark(domain) is not None:
-                domain.undefineFlags(_UNDEFINE)
+            if domain is None or self._mark(domain) is None:
+                return
+            if not domain.isActive():
+                end_orphans(domain.name())
+            domain.undefineFlags(_UNDEFINE)
 
         self._connection.run("undefine", undefine, server_id)
 
@@ -214,6 +218,7 @@ class Guests:
             domain = _lookup(link, server_id)
             if domain is None or (mark := self._mark(domain)) is None:
                 return None
+            _settle(domain)
             return mark, _state(domain)
 
         return read
@@ -245,13 +250,24 @@ def _state(domain: Domain) -> int:
     return _STATES.get(domain.state()[0], NOSTATE)
 
 
-def _tolerating_active(domain: Domain, flags: int) -> None:
-    """Create; that it runs already, as after a repeated call, is as good."""
+def _create(domain: Domain, flags: int) -> None:
+    """Start the domain; that it runs already, as after a repeated call, is as good."""
+    _settle(domain)
+    if domain.isActive():
+        return
+    end_orphans(domain.name())
     try:
         domain.createWithFlags(flags)
     except libvirt.libvirtError as error:
         if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID or not domain.isActive():
             raise
+
+
+def _settle(domain: Domain) -> None:
+    """Wait for the end of a start that libvirtd was killed in: its next life gives it up."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while tuple(domain.state()) == _STARTING and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def _guest(mark: Mark, state: int) -> Guest:

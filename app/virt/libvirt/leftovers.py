@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import libvirt
 
@@ -110,14 +111,23 @@ def _ask(daemon: Daemon) -> list[str]:
         with translated("teardown"):
             link = connection.get()
             for domain in link.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
-                domain.destroyFlags(0)
+                _destroy(domain)
                 did.append(f"ended guest {domain.name()}")
             for network in link.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE):
-                network.destroy()
+                _destroy(network)
                 did.append(f"ended network {network.name()}")
     finally:
         connection.close()
     return did
+
+
+def _destroy(thing: Any) -> None:
+    """Destroy a domain or network; a libvirtd that has just started may end it by itself."""
+    try:
+        thing.destroy()
+    except libvirt.libvirtError:
+        if thing.isActive():
+            raise
 
 
 def _processes(run: Path) -> dict[int, str]:

@@ -21,12 +21,13 @@ POLL_SECONDS = 0.2
 
 def commit(host: Host, server_id: str, fence: int) -> Guest:
     """See the contract."""
-    guest = host.guests.find(server_id)
-    if guest is None or (guest.power_state in (SHUTDOWN, CRASHED) and not guest.committed):
-        message = f"server {server_id} has no guest here that could be committed"
-        raise HostFault(message, code="not_committed")
+    guest = _committable(host, server_id)
     check_fence(guest, fence)
-    host.guests.set_mark(server_id, committed=True, applied=fence)
+    try:
+        host.guests.set_mark(server_id, committed=True, applied=fence)
+    except HostFault:
+        _committable(host, server_id)  # says so when the guest ended just now
+        raise
     if guest.power_state == PAUSED:
         host.guests.resume(server_id)
     elif guest.power_state in (SHUTDOWN, CRASHED):
@@ -105,6 +106,14 @@ def _shut_down(host: Host, server_id: str, timeout: float, cancel: Event) -> boo
             press_at = now + BUTTON_SECONDS
         cancel.wait(POLL_SECONDS)
     return True
+
+
+def _committable(host: Host, server_id: str) -> Guest:
+    guest = host.guests.find(server_id)
+    if guest is None or (guest.power_state in (SHUTDOWN, CRASHED) and not guest.committed):
+        message = f"server {server_id} has no guest here that could be committed"
+        raise HostFault(message, code="not_committed")
+    return guest
 
 
 def _committed(host: Host, server_id: str, fence: int) -> Guest:

@@ -28,7 +28,7 @@ _PARAMS = {
 }
 
 
-def _listing(view: Callable[[Flavor], dict[str, Any]]) -> Response:
+def _listing(view: Callable[[Flavor, views.Audience], dict[str, Any]]) -> Response:
     public = request.args.get("is_public", "true").lower()
     wanted = flavors.FlavorQuery(
         is_public=None if public == "none" else query.flag("is_public") is not False,
@@ -41,9 +41,10 @@ def _listing(view: Callable[[Flavor], dict[str, Any]]) -> Response:
             query.choice("sort_dir", "asc", ("asc", "desc")) == "desc",
         ),
     )
+    to = views.audience()
     with reading() as session:
         found = flavors.page(session, context.caller(), wanted)
-    body: dict[str, Any] = {"flavors": [view(flavor) for flavor in found]}
+    body: dict[str, Any] = {"flavors": [view(flavor, to) for flavor in found]}
     if found and len(found) == wanted.page.limit:
         body["flavors_links"] = views.next_link(found[-1].id, wanted.page.limit)
     return answer(body)
@@ -71,7 +72,7 @@ class OneFlavor(Route):
         """Show a flavor."""
         with reading() as session:
             found = flavors.get(session, context.caller(), flavor_id)
-        return answer({"flavor": views.flavor(found)})
+        return answer({"flavor": views.flavor(found, views.audience())})
 
 
 @ns.route("/v2.1/flavors/<flavor_id>/os-extra_specs")

@@ -35,7 +35,8 @@ class Keypairs(Route):
         with reading() as session:
             owner = _owner(request.args.get("user_id"))
             found = keypairs.page(session, owner, Page(query.PAGE_LIMIT))
-        return answer({"keypairs": [{"keypair": views.keypair(row)} for row in found]})
+        to = views.audience()
+        return answer({"keypairs": [{"keypair": views.keypair(row, to)} for row in found]})
 
     @documented(ns, schemas.KEYPAIR)
     def post(self) -> Response:
@@ -57,7 +58,7 @@ class Keypairs(Route):
         with transaction() as session:
             keypairs.add(session, context.caller(), row)
         status = 201 if context.version() >= (2, 2) else 200
-        return answer({"keypair": views.keypair_made(row, private)}, status)
+        return answer({"keypair": views.keypair_made(row, private, views.audience())}, status)
 
 
 def _unknown(wanted: dict[str, str]) -> bool:
@@ -71,7 +72,7 @@ class OneKeypair(Route):
         """Show a key pair's public key."""
         with reading() as session:
             found = keypairs.get(session, _owner(request.args.get("user_id")), name)
-        return answer({"keypair": views.keypair_whole(found)})
+        return answer({"keypair": views.keypair_whole(found, views.audience())})
 
     def delete(self, name: str) -> Response:
         """Forget a key pair; servers keep their copies of it."""

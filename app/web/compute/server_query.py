@@ -80,11 +80,16 @@ def _pattern(name: str) -> str | None:
     text = request.args.get(name)
     if text is None:
         return None
-    repeats = len(re.findall(r"(?<!\\)[*+{]", text))
-    if len(text) > 255 or "(?" in text or repeats > _MOST_REPEATS or re.search(r"\)[*+?{]", text):
+    repeats = len(re.findall(r"(?<!\\)[*+]", text))
+    if (
+        len(text) > 255
+        or re.search(r"\(\?|\{|\[\[", text)
+        or repeats > _MOST_REPEATS
+        or re.search(r"\)[*+?]", text)
+    ):
         raise Invalid(
             f"Invalid input for query parameter {name}: at most 255 characters, "
-            f"{_MOST_REPEATS} repetitions, none of a group, no (?…)"
+            f"{_MOST_REPEATS} repetitions, none of a group, none of (?, {{ and [["
         )
     try:
         re.compile(text)

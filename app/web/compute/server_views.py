@@ -8,11 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.domain import states
-from app.domain.caller import Caller
 from app.models import Server
 from app.store.server_listing import Extras, Nic
-from app.web import context
-from app.web.compute.views import bookmark, links
+from app.web.compute.views import Audience, bookmark, links
 from app.web.times import micros, seconds
 
 _WITH_PROGRESS = frozenset(
@@ -21,12 +19,12 @@ _WITH_PROGRESS = frozenset(
 _WITH_FAULT = frozenset({"ERROR", "DELETED"})
 
 
-def created(server_id: str, admin_pass: str) -> dict[str, Any]:
+def created(server_id: str, admin_pass: str, to: Audience) -> dict[str, Any]:
     """The answer to a create."""
     return {
         "server": {
             "id": server_id,
-            "links": links("servers", server_id),
+            "links": links(to.base, "servers", server_id),
             "OS-DCF:diskConfig": "MANUAL",
             "security_groups": [{"name": "default"}],
             "adminPass": admin_pass,
@@ -34,13 +32,13 @@ def created(server_id: str, admin_pass: str) -> dict[str, Any]:
     }
 
 
-def short(server: Server) -> dict[str, Any]:
+def short(server: Server, to: Audience) -> dict[str, Any]:
     """A server in a plain list."""
-    return {"id": server.id, "name": server.name, "links": links("servers", server.id)}
+    return {"id": server.id, "name": server.name, "links": links(to.base, "servers", server.id)}
 
 
 def whole(
-    server: Server, extras: Extras, progress: Mapping[str, int], caller: Caller
+    server: Server, extras: Extras, progress: Mapping[str, int], to: Audience
 ) -> dict[str, Any]:
     """A server with all that this microversion shows to this caller."""
     status = states.status(server.vm_state, server.task_state)
@@ -52,14 +50,14 @@ def whole(
         "user_id": server.user_id,
         "metadata": server.meta,
         "hostId": host_id(server.project_id, server.host),
-        "image": _image(server),
-        "flavor": {"id": server.flavor_id, "links": bookmark("flavors", server.flavor_id)},
+        "image": _image(server, to),
+        "flavor": {"id": server.flavor_id, "links": bookmark(to.base, "flavors", server.flavor_id)},
         "created": seconds(server.created_at),
         "updated": seconds(server.updated_at),
         "addresses": _addresses(extras.nics.get(server.id, [])),
         "accessIPv4": server.access_ipv4 or "",
         "accessIPv6": server.access_ipv6 or "",
-        "links": links("servers", server.id),
+        "links": links(to.base, "servers", server.id),
         "OS-DCF:diskConfig": "MANUAL",
         "OS-EXT-AZ:availability_zone": _zone(server, extras),
         "config_drive": "True" if server.config_drive else "",
@@ -74,10 +72,10 @@ def whole(
     if status in _WITH_PROGRESS:
         shown["progress"] = progress.get(server.id, 0)
     if status in _WITH_FAULT and server.fault:
-        shown["fault"] = _fault(server, caller)
-    if caller.is_admin:
-        shown.update(_for_admins(server, extras))
-    shown.update(_newer(server))
+        shown["fault"] = _fault(server, to)
+    if to.is_admin:
+        shown.update(_for_admins(server, extras, to))
+    shown.update(_newer(server, to))
     return shown
 
 
@@ -87,10 +85,10 @@ def host_id(project_id: str, host: str | None) -> str:
     return hashlib.sha224(f"{project_id}{host}".encode()).hexdigest() if host else ""
 
 
-def _image(server: Server) -> Any:
+def _image(server: Server, to: Audience) -> Any:
     if server.image_id is None:
         return ""
-    return {"id": server.image_id, "links": bookmark("images", server.image_id)}
+    return {"id": server.image_id, "links": bookmark(to.base, "images", server.image_id)}
 
 
 def _zone(server: Server, extras: Extras) -> str:
@@ -112,26 +110,26 @@ def _addresses(nics: list[Nic]) -> dict[str, list[dict[str, Any]]]:
     return shown
 
 
-def _fault(server: Server, caller: Caller) -> dict[str, Any]:
+def _fault(server: Server, to: Audience) -> dict[str, Any]:
     fault = server.fault or {}
     shown = {
         "code": 500,
         "message": fault.get("message", ""),
         "created": seconds(server.updated_at),
     }
-    if caller.is_admin and fault.get("details"):
+    if to.is_admin and fault.get("details"):
         shown["details"] = fault["details"]
     return shown
 
 
-def _for_admins(server: Server, extras: Extras) -> dict[str, Any]:
+def _for_admins(server: Server, extras: Extras, to: Audience) -> dict[str, Any]:
     host = extras.hosts.get(server.host or "")
     shown: dict[str, Any] = {
         "OS-EXT-SRV-ATTR:host": server.host,
         "OS-EXT-SRV-ATTR:hypervisor_hostname": host.hostname if host else None,
-        "OS-EXT-SRV-ATTR:instance_name": f"novella-{server.id}",
+        "OS-EXT-SRV-ATTR:instance_name": f"novella-{extras.cloud_id[:8]}-{server.id}",
     }
-    if context.version() >= (2, 3):
+    if to.version >= (2, 3):
         shown |= {
             "OS-EXT-SRV-ATTR:hostname": server.hostname,
             "OS-EXT-SRV-ATTR:reservation_id": server.reservation_id,
@@ -141,7 +139,7 @@ def _for_admins(server: Server, extras: Extras) -> dict[str, Any]:
             "OS-EXT-SRV-ATTR:root_device_name": "/dev/vda",
             "OS-EXT-SRV-ATTR:user_data": server.user_data,
         }
-    if context.version() >= (2, 16):
+    if to.version >= (2, 16):
         shown["host_status"] = _host_status(server, extras)
     return shown
 
@@ -157,11 +155,11 @@ def _host_status(server: Server, extras: Extras) -> str:
     return "UP" if host.enabled else "MAINTENANCE"
 
 
-def _newer(server: Server) -> dict[str, Any]:
+def _newer(server: Server, to: Audience) -> dict[str, Any]:
     shown: dict[str, Any] = {}
-    if context.version() >= (2, 9):
+    if to.version >= (2, 9):
         shown["locked"] = server.locked is not None
-    if context.version() >= (2, 19):
+    if to.version >= (2, 19):
         shown["description"] = server.description
     return shown
 

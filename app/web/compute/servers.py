@@ -42,7 +42,8 @@ class Servers(Route):
         wanted = server_query.parse()
         with reading() as session:
             found = server_listing.page(session, context.caller(), wanted)
-        return answer(_paged([server_views.short(one) for one in found], wanted.page.limit))
+        to = views.audience()
+        return answer(_paged([server_views.short(one, to) for one in found], wanted.page.limit))
 
     @ns.doc(params={"Idempotency-Key": {"in": "header", "description": "makes repeats safe"}})
     @documented(ns, schemas.SERVERS[-1])
@@ -56,7 +57,7 @@ class Servers(Route):
             actions = servers.create(session, caller, parsed)
             first = actions[0].server_id
             password = wanted.get("adminPass") or secrets.token_urlsafe(9)
-            shown = server_views.created(first, password)
+            shown = server_views.created(first, password, views.audience())
             if is_true(wanted.get("return_reservation_id", False)):
                 shown = {"reservation_id": server_listing.reservation(session, first)}
             location = {"Location": f"{context.base_url()}/compute/v2.1/servers/{first}"}
@@ -81,8 +82,8 @@ class ServersDetail(Route):
         with reading() as session:
             found = server_listing.page(session, caller, wanted)
             extras = server_listing.extras(session, found)
-        progress = progress_of(found, extras)
-        shown = [server_views.whole(one, extras, progress, caller) for one in found]
+        progress, to = progress_of(found, extras), views.audience()
+        shown = [server_views.whole(one, extras, progress, to) for one in found]
         return answer(_paged(shown, wanted.page.limit))
 
 
@@ -95,7 +96,7 @@ class OneServer(Route):
             found = server_listing.get(session, caller, server_id)
             extras = server_listing.extras(session, [found])
         progress = progress_of([found], extras)
-        return answer({"server": server_views.whole(found, extras, progress, caller)})
+        return answer({"server": server_views.whole(found, extras, progress, views.audience())})
 
     def delete(self, server_id: str) -> Response:
         """Accept a server's deletion, whatever it is doing."""

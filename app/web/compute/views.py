@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from app.models import Flavor, Keypair
@@ -9,18 +10,31 @@ from app.web import context, query
 from app.web.times import micros
 
 
-def links(kind: str, id_: str) -> list[dict[str, str]]:
+@dataclass(frozen=True)
+class Audience:
+    """For whom a document is made: what it is linked from, its microversion, who reads it."""
+
+    base: str
+    version: tuple[int, int]
+    is_admin: bool
+
+
+def audience() -> Audience:
+    """This request's."""
+    return Audience(context.base_url(), context.version(), context.caller().is_admin)
+
+
+def links(base: str, kind: str, id_: str) -> list[dict[str, str]]:
     """The two links that Nova gives everything: with the version, and without."""
-    base = context.base_url()
     return [
         {"rel": "self", "href": f"{base}/compute/v2.1/{kind}/{id_}"},
         {"rel": "bookmark", "href": f"{base}/compute/{kind}/{id_}"},
     ]
 
 
-def bookmark(kind: str, id_: str) -> list[dict[str, str]]:
+def bookmark(base: str, kind: str, id_: str) -> list[dict[str, str]]:
     """The link that never names a version."""
-    return [{"rel": "bookmark", "href": f"{context.base_url()}/compute/{kind}/{id_}"}]
+    return [{"rel": "bookmark", "href": f"{base}/compute/{kind}/{id_}"}]
 
 
 def next_link(marker: str, size: int) -> list[dict[str, str]]:
@@ -28,12 +42,12 @@ def next_link(marker: str, size: int) -> list[dict[str, str]]:
     return [{"rel": "next", "href": query.next_page(marker, size)}]
 
 
-def flavor_short(flavor: Flavor) -> dict[str, Any]:
+def flavor_short(flavor: Flavor, to: Audience) -> dict[str, Any]:
     """A flavor in a plain list."""
-    return {"id": flavor.id, "name": flavor.name, "links": links("flavors", flavor.id)}
+    return {"id": flavor.id, "name": flavor.name, "links": links(to.base, "flavors", flavor.id)}
 
 
-def flavor(flavor: Flavor) -> dict[str, Any]:
+def flavor(flavor: Flavor, to: Audience) -> dict[str, Any]:
     """A flavor with all it has; no swap is an empty string, as Nova says it."""
     return {
         "id": flavor.id,
@@ -46,26 +60,26 @@ def flavor(flavor: Flavor) -> dict[str, Any]:
         "OS-FLV-EXT-DATA:ephemeral": flavor.ephemeral_gb,
         "OS-FLV-DISABLED:disabled": flavor.disabled,
         "os-flavor-access:is_public": flavor.is_public,
-        "links": links("flavors", flavor.id),
+        "links": links(to.base, "flavors", flavor.id),
     }
 
 
-def keypair(row: Keypair) -> dict[str, Any]:
+def keypair(row: Keypair, to: Audience) -> dict[str, Any]:
     """A key in a list; from 2.2 with its type."""
     shown: dict[str, Any] = {
         "name": row.name,
         "public_key": row.public_key,
         "fingerprint": row.fingerprint,
     }
-    if context.version() >= (2, 2):
+    if to.version >= (2, 2):
         shown["type"] = row.type
     return shown
 
 
-def keypair_whole(row: Keypair) -> dict[str, Any]:
+def keypair_whole(row: Keypair, to: Audience) -> dict[str, Any]:
     """A key on its own."""
     return {
-        **keypair(row),
+        **keypair(row, to),
         "user_id": row.user_id,
         "id": 0,  # Nova's rows count; ours are named by user and name
         "created_at": micros(row.created_at),
@@ -75,7 +89,7 @@ def keypair_whole(row: Keypair) -> dict[str, Any]:
     }
 
 
-def keypair_made(row: Keypair, private_key: str | None) -> dict[str, Any]:
+def keypair_made(row: Keypair, private_key: str | None, to: Audience) -> dict[str, Any]:
     """A key just made, with its private half if that was made here: it is kept nowhere."""
-    shown = {**keypair(row), "user_id": row.user_id}
+    shown = {**keypair(row, to), "user_id": row.user_id}
     return {**shown, "private_key": private_key} if private_key is not None else shown

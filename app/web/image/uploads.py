@@ -28,7 +28,7 @@ def receive(
         with transaction() as session:
             image = images.begin_upload(session, caller, image_id, draft.name, abandoned)
         undo.callback(_give_up, image_id, draft.name)
-        sums = draft.receive(source, limit)
+        sums = draft.receive(source, limit, length)
         virtual = inspect.virtual_size(
             draft.path, image.disk_format or "", settings.image_virtual_limit_gb * GIB
         )

@@ -11,7 +11,7 @@ from app.models import Action, ActionEvent
 from app.web.times import micros_z
 
 Live = Mapping[str, tuple[int, str]]
-_FAULT_FOR_TENANTS = ("code", "message", "retriable")
+_FAULT_FOR_TENANTS = ("code", "message", "retriable", "stage", "todo")
 
 
 def etag(revision: int, progress: int, message: str | None) -> str:

@@ -1,0 +1,50 @@
+"""What to do next about a fault, in words for the person who reads it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from app.domain.message import Fault
+
+ADVICE = {
+    "address_in_use": "choose another address",
+    "bad_address": "choose an address of the subnet",
+    "bad_user_data": "send user_data as base64",
+    "cancelled": "ask again when it is wanted",
+    "deadline": "ask again; if it recurs, an operator should look at the host's log",
+    "disk_full": "an operator should free disk on the host, or add hosts; then create it again",
+    "empty_image": "upload the image again",
+    "format_mismatch": "upload the image again with its true disk_format",
+    "guest_lost": "delete the server and create it again",
+    "host_lost": "delete the server, or wait until an operator brings its host back",
+    "hypervisor_away": "an operator should look at libvirtd on the host; then ask again",
+    "image_corrupt": "upload the image again",
+    "image_format": "upload the image as qcow2 or raw",
+    "image_missing": "choose an image that exists",
+    "image_too_big": "choose a flavor with a larger disk",
+    "no_address": "choose another network, or delete servers that hold addresses",
+    "no_disk": "choose an image, or a flavor with a disk",
+    "no_subnet": "choose a network that has a subnet",
+    "no_valid_host": "choose a smaller flavor or another zone, or ask an operator for room",
+    "stale": "an operator should run the checks for a restored database",
+    "subnet_in_use": "an operator should free the subnet on the host, or give the network another",
+    "unsafe_image": "upload an image without backing or data files",
+    "unsupported_format": "upload the image as qcow2 or raw",
+    "worker_died": "an operator should look at the host worker's log; then ask again",
+}
+OTHERWISE = (
+    "ask again; if it recurs, an operator should look at the log of the host and stage named"
+)
+
+
+def advised(fault: Fault, stage: str, host: str | None) -> Fault:
+    """The fault with where it happened, and with what to do next."""
+    todo = ADVICE.get(fault.code, OTHERWISE)
+    return replace(fault, stage=fault.stage or stage, host=fault.host or host, todo=todo)
+
+
+def sentence(fault: Fault) -> str:
+    """The fault as a server's owner reads it: stage, reason and advice; hosts stay unnamed."""
+    where = f"{fault.stage}: " if fault.stage else ""
+    next_step = f" What to do: {fault.todo}." if fault.todo else ""
+    return f"{where}{fault.message.rstrip('.')}.{next_step}"
