@@ -1,0 +1,1 @@
+"""Benchmarks: run by hand with bin/bench, never by the tests."""
