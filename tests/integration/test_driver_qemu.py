@@ -25,6 +25,7 @@ from app.domain.resources import Resources
 from app.errors import HostFault
 from app.virt.libvirt import leftovers, probe
 from app.virt.libvirt.connection import Connection
+from app.virt.libvirt.names import bridge_name
 from tests.integration.virt_fixtures import (
     Hypervisor,
     ImageServer,
@@ -191,6 +192,29 @@ def test_a_build_goes_on_when_libvirtd_is_killed_under_it(
     assert driver.inventory().guests == tuple(built)
 
 
+@pytest.mark.parametrize("delay", [0.2, 0.6, 1.0])
+def test_a_guest_is_built_whenever_libvirtd_is_killed_twice(
+    qemu: Hypervisor, own_libvirtd: OwnLibvirtd, delay: float
+):
+    driver, plan = qemu.driver(), qemu.plan()
+    states: list[int] = []
+
+    def live() -> None:
+        states.append(running(driver, plan).power_state)
+        states.append(driver.reboot(plan, 6, True, threading.Event()).power_state)
+        driver.destroy(plan.server_id, 7)
+
+    thread = threading.Thread(target=live)
+    thread.start()
+    for _ in range(2):
+        thread.join(delay)
+        own_libvirtd.restart()
+    thread.join(60)
+    assert states == [RUNNING, RUNNING]
+    inventory = driver.inventory()
+    assert (inventory.guests, inventory.disks, inventory.dhcp) == ((), (), ())
+
+
 def test_a_hung_libvirtd_is_unhealthy_within_five_seconds_and_well_again_after(
     qemu: Hypervisor, own_libvirtd: OwnLibvirtd
 ):
@@ -259,6 +283,21 @@ def test_a_subnet_that_the_host_uses_already_is_refused_by_name(
         assert driver.inventory().guests == ()
     finally:
         subprocess.run([*in_netns, "link", "delete", "owner0"], check=True, timeout=10)
+
+
+@pytest.mark.parametrize("address", ["", "10.77.1.1/24"])
+def test_a_bridge_that_a_killed_libvirtd_left_half_made_is_replaced(
+    qemu: Hypervisor, own_libvirtd: OwnLibvirtd, address: str
+):
+    driver, plan = qemu.driver(), qemu.plan()
+    bridge = bridge_name(qemu.cloud_id, qemu.network_id)
+    in_netns = ["ip", "-n", own_libvirtd.netns]
+    subprocess.run([*in_netns, "link", "add", bridge, "type", "bridge"], check=True, timeout=10)
+    if address:
+        addition = [*in_netns, "addr", "add", address, "dev", bridge]
+        subprocess.run(addition, check=True, timeout=10)
+        subprocess.run([*in_netns, "link", "set", bridge, "up"], check=True, timeout=10)
+    assert running(driver, plan).power_state == RUNNING
 
 
 def test_networks_come_back_with_their_entries_after_the_host_lost_them(qemu: Hypervisor):

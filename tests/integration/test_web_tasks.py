@@ -17,6 +17,7 @@ from sqlalchemy import update
 
 from app.models import Action, ActionEvent
 from app.store.database import transaction
+from app.web import connection
 from tests.cloud import PASSWORDS, Cloud, eventually, running
 from tests.integration.web_fixtures import Site, credentials, seeded_database, site
 
@@ -322,6 +323,30 @@ def test_uploads_over_a_real_connection_are_limited_and_downloads_whole(
     assert large.status_code == 413
 
 
+@pytest.mark.parametrize("chunked", [True, False])
+def test_a_client_that_sends_too_much_gets_to_read_the_refusal(
+    tmp_path: Path, chunked: bool
+) -> None:
+    with running(Cloud(tmp_path, settings={"image_limit_gb": "0"})) as cloud:
+        cloud.start_web()
+        body = credentials("novella", PASSWORDS["novella"])
+        answer = requests.post(f"{url(cloud)}/identity/v3/auth/tokens", json=body, timeout=10)
+        headers = {"X-Auth-Token": answer.headers["X-Subject-Token"]}
+        images = f"{url(cloud)}/image/v2/images"
+        record = {"name": "i", "disk_format": "raw", "container_format": "bare"}
+        image = requests.post(images, json=record, headers=headers, timeout=10).json()["id"]
+        pieces = [b"x" * 1_000_000] * 40
+        put = requests.put(
+            f"{images}/{image}/file",
+            data=iter(pieces) if chunked else b"".join(pieces),
+            headers=headers | {"Content-Type": "application/octet-stream"},
+            timeout=30,
+        )
+        assert put.status_code == 413
+        assert status(images, image, headers) == "queued"
+        assert list((tmp_path / "images").glob("*")) == []
+
+
 @pytest.mark.parametrize("framing", ["Content-Length: 5000", "Transfer-Encoding: chunked"])
 def test_an_upload_that_is_cut_off_leaves_the_image_queued(
     web: tuple[Cloud, dict[str, str]], framing: str
@@ -348,3 +373,15 @@ def status(images: str, image: str, headers: dict[str, str]) -> str:
     """An image's status."""
     shown = requests.get(f"{images}/{image}", headers=headers, timeout=10)
     return str(shown.json()["status"])
+
+
+def test_a_client_that_stalls_is_given_up(site: Site) -> None:
+    class Socket:
+        seconds: float | None = None
+
+        def settimeout(self, seconds: float) -> None:
+            self.seconds = seconds
+
+    stalled = Socket()
+    site.client.get("/healthz", environ_overrides={"gunicorn.socket": stalled})
+    assert stalled.seconds == connection.PATIENCE_SECONDS

@@ -12,6 +12,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
+import yaml
 
 from app.cli.local import cloud as local_cloud
 from app.cli.local import files, ports, subnets
@@ -124,13 +125,24 @@ def test_settings_come_back_as_they_were_written(place):
 
 
 def test_clouds_yaml_has_the_tenant_and_the_operator(place):
-    import yaml
-
     files.write_clouds(place, "http://127.0.0.1:8774", "RegionOne")
     clouds = yaml.safe_load(place.clouds.read_text())["clouds"]
     assert set(clouds) == {"novella", "novella-admin"}
     assert clouds["novella"]["auth"]["auth_url"] == "http://127.0.0.1:8774/identity"
     assert clouds["novella-admin"]["auth"]["username"] == "admin"
+    assert mode(place.clouds) == 0o600
+
+
+def test_clouds_yaml_keeps_a_changed_password_and_follows_the_port(place):
+    files.write_clouds(place, "http://127.0.0.1:8774", "RegionOne")
+    text = place.clouds.read_text()
+    password = files.secret(place, "novella-password")
+    place.clouds.write_text(text.replace(password, "changed") + "  mine: {auth: {}}\n")
+    files.write_clouds(place, "http://127.0.0.1:9000", "RegionOne")
+    clouds = yaml.safe_load(place.clouds.read_text())["clouds"]
+    assert clouds["novella"]["auth"]["password"] == "changed"
+    assert clouds["novella"]["auth"]["auth_url"] == "http://127.0.0.1:9000/identity"
+    assert clouds["mine"] == {"auth": {}}
     assert mode(place.clouds) == 0o600
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,23 @@ def test_the_reaper_ends_as_its_program_does(program: str, status: int):
     reaper = Path(daemon.__file__).with_name("reaper.py")
     argv = [sys.executable, "-I", str(reaper), "sh", "-c", program]
     assert subprocess.run(argv, timeout=20, check=False).returncode == status
+
+
+def test_only_the_orphans_of_that_guest_are_ended():
+    orphans = pytest.importorskip("app.virt.libvirt.orphans")
+    sleep = [sys.executable, "-c", "import time; time.sleep(60)", "-name"]
+    ours = subprocess.Popen([*sleep, "guest=novella-12345678-a,debug-threads=on"])
+    other = subprocess.Popen([*sleep, "guest=novella-12345678-ab,debug-threads=on"])
+    try:
+        deadline = time.monotonic() + 10
+        while b"guest=" not in Path(f"/proc/{ours.pid}/cmdline").read_bytes():
+            assert time.monotonic() < deadline
+        orphans.end_orphans("novella-12345678-a")
+        assert ours.wait(10) == -9
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait(10)
 
 
 def test_a_console_that_was_rolled_over_is_read_as_one(tmp_path: Path):

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from werkzeug.datastructures import Headers
 
+from app.config import Settings
 from app.errors import Invalid
 from app.images import access
 from app.web import microversions, times
 from app.web.body import BOOLEAN, METADATA, NAME, UUID, Schema, integer, is_true, only
 from app.web.compute import schemas, sshkeys
+from app.web.factory import create_app
 from app.web.identity.tokens import Revocations, Revoked, Token, Tokens
 from app.web.v1 import views
 from app.web.v1.watcher import Sight, Watcher
@@ -242,3 +246,15 @@ def test_a_watcher_has_room_for_so_many() -> None:
         assert (first, second) == (True, False)
     with watcher.interest("b") as again:
         assert again
+
+
+def test_every_route_is_on_the_page_about_http(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "http.md").read_text()
+    app = create_app(Settings(state_dir=tmp_path))
+    for rule in app.url_map.iter_rules():
+        route = re.sub(r"<(\w+)>", r"{\1}", rule.rule)
+        short = re.sub(r"^/(identity|image|network|compute(/v2\.1)?)(?=/)", "", route) or route
+        if "swaggerui" not in route and route != "/":
+            assert f"`{short}`" in page or f"`{short}` (" in page or f"`{route}`" in page, route
