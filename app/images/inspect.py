@@ -8,9 +8,9 @@ from oslo_utils.imageutils import format_inspector
 
 from app.errors import Invalid, TooLarge
 
-SUPPORTED = ("raw", "qcow2", "iso")
-# A partition table makes a disk no less raw; a bootable ISO has one too.
-_SAME = {"raw": ("raw", "gpt"), "qcow2": ("qcow2",), "iso": ("iso", "gpt")}
+SUPPORTED = ("raw", "qcow2")
+# A partition table makes a disk no less raw.
+_SAME = {"raw": ("raw", "gpt"), "qcow2": ("qcow2",)}
 
 
 def virtual_size(path: Path, disk_format: str, limit: int) -> int:

@@ -13,7 +13,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -73,6 +73,15 @@ class Draft:
             os.fsync(self._handle)
         os.replace(self.path, self._directory / name)
         _sync(self._directory)
+
+
+def drain(source: Source, seconds: float) -> None:
+    """Read on and throw away, for a while: a client that still sends would see its connection
+    break, and never the refusal."""
+    end = time.monotonic() + seconds
+    with suppress(OSError):
+        while time.monotonic() < end and source.read(CHUNK):
+            pass
 
 
 @contextmanager

@@ -127,10 +127,14 @@ def check_nics(session: Session, caller: Caller, nics: Sequence[WantedNic]) -> N
         subnets.setdefault(row.network_id, []).append(ipaddress.ip_network(row.cidr))
     for nic in nics:
         if not subnets.get(nic.network_id):
-            raise Invalid(f"Network {nic.network_id} requires a subnet in order to boot instances "
-                          "on.", code="no_subnet")  # fmt: skip
+            raise Invalid(
+                f"Network {nic.network_id} requires a subnet in order to boot instances on.",
+                code="no_subnet",
+            )
         if nic.fixed_ip and not any(
             ipaddress.ip_address(nic.fixed_ip) in net for net in subnets[nic.network_id]
         ):
-            raise Invalid(f"Fixed IP {nic.fixed_ip} is not in a subnet of network "
-                          f"{nic.network_id}", code="address_outside")  # fmt: skip
+            raise Invalid(
+                f"Fixed IP {nic.fixed_ip} is not in a subnet of network {nic.network_id}",
+                code="address_outside",
+            )

@@ -21,8 +21,9 @@ class NovellaApi(Api):
 
     def render_root(self) -> Response:
         """Where the services are."""
-        return answer({"services": ["/identity", "/compute", "/image", "/network", "/v1"],
-                       "docs": "/docs"})  # fmt: skip
+        return answer(
+            {"services": ["/identity", "/compute", "/image", "/network", "/v1"], "docs": "/docs"}
+        )
 
 
 class Route(Resource):

@@ -15,9 +15,32 @@ from app.web import context
 
 Json = dict[str, Any]
 
-BOOLEAN: Json = {"enum": [True, "True", "TRUE", "true", "1", "ON", "On", "on", "YES", "Yes", "yes",
-                          False, "False", "FALSE", "false", "0", "OFF", "Off", "off", "NO", "No",
-                          "no"]}  # fmt: skip
+BOOLEAN: Json = {
+    "enum": [
+        True,
+        "True",
+        "TRUE",
+        "true",
+        "1",
+        "ON",
+        "On",
+        "on",
+        "YES",
+        "Yes",
+        "yes",
+        False,
+        "False",
+        "FALSE",
+        "false",
+        "0",
+        "OFF",
+        "Off",
+        "off",
+        "NO",
+        "No",
+        "no",
+    ]
+}
 UUID: Json = {
     "type": "string",
     "pattern": "^[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}$",

@@ -89,12 +89,12 @@ def _message(error: errors.NovellaError) -> str:
     if not isinstance(error, errors.Unavailable):
         return error.message
     logs.get(__name__).warning("unavailable", path=request.path, error=error.message)
-    if error.__cause__ is None or request.method == "GET":
-        return error.message.partition(":")[0]  # what follows tells of our insides
-    return (
-        f"{error.message.partition(':')[0]}; the outcome is unknown: repeat the request with the "
-        "same Idempotency-Key"
-    )
+    if error.__cause__ is None:
+        return error.message
+    plain = error.message.partition(":")[0]  # what follows is a driver's, and tells of our insides
+    if request.method in ("GET", "HEAD"):
+        return plain
+    return f"{plain}; the outcome is unknown: repeat the request with the same Idempotency-Key"
 
 
 def _werkzeug(error: HTTPException) -> Problem:

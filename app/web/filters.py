@@ -11,7 +11,7 @@ from flask import Flask, Response, current_app, g, request
 
 from app import logs
 from app.errors import Invalid, TooLarge, Unauthorized
-from app.web import context, microversions, noauth
+from app.web import connection, context, microversions, noauth
 from app.web.identity.tokens import DENIED
 
 _GLOBAL_ID = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -29,6 +29,7 @@ def install(app: Flask) -> None:
 def _identify() -> None:
     g.request_id = f"req-{uuid.uuid4()}"
     g.started = time.monotonic()
+    connection.patience(connection.PATIENCE_SECONDS)
     logs.bind(request_id=g.request_id)
     given = request.headers.get("X-Openstack-Request-Id", "")
     if _GLOBAL_ID.fullmatch(given):

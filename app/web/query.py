@@ -20,8 +20,9 @@ def number(name: str, default: int, *, low: int = 0, high: int = 2**31 - 1) -> i
     if text is None:
         return default
     if not text.isascii() or not text.isdigit() or not low <= int(text[:12]) <= high:
-        raise Invalid(f"Invalid input for query parameter {name}: not a whole number from "
-                      f"{low} to {high}")  # fmt: skip
+        raise Invalid(
+            f"Invalid input for query parameter {name}: not a whole number from {low} to {high}"
+        )
     return int(text)
 
 

@@ -169,8 +169,26 @@ def test_guests_survive_a_killed_libvirtd_and_are_heard_of_again(
     own_libvirtd.restart()
     assert driver.find(plan.server_id) == guest
     assert driver.inventory().complete
+    eventually(lambda: (plan.server_id, "found", RUNNING) in heard)
     driver.stop(plan.server_id, 6, 0, threading.Event())
     eventually(lambda: (plan.server_id, "stopped", SHUTDOWN) in heard, 5)
+
+
+def test_a_guest_that_ended_while_libvirtd_was_away_is_heard_of(
+    qemu: Hypervisor, own_libvirtd: OwnLibvirtd
+):
+    driver, plan = qemu.driver(), qemu.plan()
+    heard: list[tuple[str, str, int]] = []
+    driver.listen(lambda *event: heard.append(event))
+    running(driver, plan)
+    processes = leftovers.find(own_libvirtd.daemon).processes
+    (guest,) = [pid for pid, name in processes.items() if name.startswith("qemu")]
+    own_libvirtd.libvirtd.kill()
+    own_libvirtd.libvirtd.wait(10)
+    os.kill(guest, signal.SIGKILL)
+    heard.clear()
+    own_libvirtd.restart()
+    eventually(lambda: any(state == SHUTDOWN for _, _, state in heard))
 
 
 def test_a_build_goes_on_when_libvirtd_is_killed_under_it(

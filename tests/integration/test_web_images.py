@@ -137,6 +137,7 @@ def test_an_upload_in_chunks_is_taken_as_it_comes(site: Site) -> None:
         ("qcow2", qcow2()[:100], "content is raw"),
         ("raw", b"", "no data"),
         ("vmdk", b"x" * 100, "cannot be used here"),
+        ("iso", b"x" * 100, "cannot be used here"),
     ],
 )
 def test_a_lying_or_dangerous_file_is_refused_and_nothing_stays(

@@ -63,21 +63,32 @@ def write_settings(place: Place, values: Mapping[str, Any]) -> None:
 
 
 def write_clouds(place: Place, root_url: str, region: str) -> None:
-    """clouds.yaml with the tenant `novella` and the operator `novella-admin`."""
-    users = {"novella": "novella", "novella-admin": "admin"}
-    clouds = {
-        cloud: {
-            "auth": {
-                "auth_url": f"{root_url}/identity",
-                "username": user,
-                "password": secret(place, f"{user}-password"),
-                "project_name": user,
-                "user_domain_name": "Default",
-                "project_domain_name": "Default",
-            },
-            "region_name": region,
-            "identity_api_version": 3,
-        }
-        for cloud, user in users.items()
+    """clouds.yaml with the tenant `novella` and the operator `novella-admin`.
+
+    What stands there already is kept, a changed password above all; only the URL is ours.
+    """
+    try:
+        loaded = yaml.safe_load(place.clouds.read_text()) if place.clouds.exists() else None
+    except (OSError, yaml.YAMLError) as error:
+        raise Invalid(f"{place.clouds}: {error}; mend it or remove it") from error
+    clouds = dict((loaded or {}).get("clouds") or {})
+    for cloud, user in (("novella", "novella"), ("novella-admin", "admin")):
+        entry = clouds.get(cloud) or _entry(place, user, region)
+        clouds[cloud] = {**entry, "auth": {**entry["auth"], "auth_url": f"{root_url}/identity"}}
+    if loaded != {"clouds": clouds}:
+        write_private(place.clouds, yaml.safe_dump({"clouds": clouds}, sort_keys=False))
+
+
+def _entry(place: Place, user: str, region: str) -> dict[str, Any]:
+    return {
+        "auth": {
+            "auth_url": "",
+            "username": user,
+            "password": secret(place, f"{user}-password"),
+            "project_name": user,
+            "user_domain_name": "Default",
+            "project_domain_name": "Default",
+        },
+        "region_name": region,
+        "identity_api_version": 3,
     }
-    write_private(place.clouds, yaml.safe_dump({"clouds": clouds}, sort_keys=False))

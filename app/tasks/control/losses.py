@@ -68,7 +68,7 @@ def expire(session: Session, action_id: str) -> Action | None:
     if action.finished_at is not None:
         return action
     reason = _past(session, action)
-    if reason is None or action.rings == 0:
+    if reason is None:
         return None
     fault = advised(Fault("deadline", reason), action.stage, action.host)
     if action.direction == UNDO or action.kind == "delete":

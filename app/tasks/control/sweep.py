@@ -41,7 +41,7 @@ class Sweep:
     def __init__(self) -> None:
         self.watch = Watch(settings().down_after)
         self.epoch: str | None = None
-        self.finished = time.monotonic()
+        self.finished = self.healthy_since = time.monotonic()
         self.touched = 0.0
         self.stored: float | None = None
         self._end = threading.Event()
@@ -59,10 +59,11 @@ class Sweep:
         while not self._end.wait(settings().sweep_seconds * random.uniform(0.8, 1.2)):
             now = time.monotonic()
             if now - self.finished > GAP_SECONDS:
-                self.watch.restart(now)
+                self._distrust(now)
             try:
                 self.run()
             except (NovellaError, SQLAlchemyError, *board.AWAY) as error:
+                self._distrust(time.monotonic())
                 log.warning("sweep pass failed", error=str(error))
             except Exception:  # noqa: BLE001  (the sweep is the guarantee: it goes on)
                 log.exception("sweep pass failed")
@@ -79,11 +80,20 @@ class Sweep:
         try:
             self._look_at_hosts()
         except redis.RedisError as error:
-            self.watch.restart(time.monotonic())
+            self._distrust(time.monotonic())
             log.warning("Redis is away", error=str(error))
-        self._expire()
+        if time.monotonic() - self.healthy_since >= settings().down_after:
+            self._expire()
         self._ring()
         self._store_results()
+
+    def _distrust(self, now: float) -> None:
+        """Nothing is known of the time before: no host is declared down, no deadline kept by it.
+
+        A sweep that has been healthy for `down_after` has rung whatever was due.
+        """
+        self.watch.restart(now)
+        self.healthy_since = now
 
     def _look_at_hosts(self) -> None:
         beats = board.beats()
@@ -108,7 +118,7 @@ class Sweep:
         found = board.epoch(str(uuid.uuid4()))
         if self.epoch is not None and found != self.epoch:
             log.warning("the broker lost its data: ringing everything unfinished")
-            self.watch.restart(time.monotonic())
+            self._distrust(time.monotonic())
             with transaction() as session:
                 ringing.ring_everything(session)
         self.epoch = found

@@ -15,6 +15,7 @@ from celery.exceptions import Ignore
 from app import logs
 from app.config import settings
 from app.domain import states
+from app.domain.message import Key
 from app.domain.message import outcome as read_outcome
 from app.failpoints import reach
 from app.models import Action
@@ -95,7 +96,7 @@ def settle(self: Task, outcome: dict[str, Any]) -> dict[str, Any]:
                 _store_again(read.key.action_id)
             raise Ignore
         log.info("settled", stage=read.key.stage, result=read.result, state=action.state)
-        return _go_on(self, action)
+        return _go_on(self, action, read.key)
 
 
 @shared_task(name="novella.reconcile")
@@ -112,11 +113,12 @@ def _last_id(task: Task) -> str | None:
     return rest[0]["options"].get("task_id") if rest else None
 
 
-def _go_on(task: Task, action: Action) -> dict[str, Any]:
+def _go_on(task: Task, action: Action, came_from: Key) -> dict[str, Any]:
     if action.finished_at is None:
-        following = _next_stage(action)
+        moved = (action.stage, action.direction) != (came_from.stage, came_from.direction)
+        following = _next_stage(action) if moved else None
         if following is None:
-            raise Ignore
+            raise Ignore  # what stays where it is waits for its ring
         raise task.replace(following)
     if task.request.id != action.id:
         results.store(action)

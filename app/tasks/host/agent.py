@@ -21,7 +21,7 @@ from app.celery import app
 from app.config import Settings, settings
 from app.domain.guest import HostFacts
 from app.domain.message import HostMessage, Outcome
-from app.errors import HostFault
+from app.errors import HostFault, NovellaError
 from app.tasks import board
 from app.tasks.board import Beat
 from app.tasks.host.effects import Effects
@@ -69,14 +69,16 @@ class Agent:
 
     def _begin(self) -> None:
         self.cloud_id = self._find_cloud()
-        self.driver = load_driver(self.settings, self.name, self.cloud_id)
+        try:
+            self.driver = load_driver(self.settings, self.name, self.cloud_id)
+        except NovellaError as error:
+            log.error("cannot load the driver", host=self.name, error=error.message)
+            os._exit(EXIT_CONFIG)
         effects = Effects(self.driver, float(self.settings.shutdown_seconds))
         self.intake = Intake(self.name, self.journal, effects, Room(self.settings.builds_per_host))
         while not self._open():
             if self.ended.wait(HEALTH_SECONDS):
                 return
-        self.inventory = InventoryPoster(self)
-        self.driver.listen(self.inventory.guest_changed)
         self.ready.set()
         loops = (
             ("beat", self._beat_loop),
@@ -109,6 +111,8 @@ class Agent:
         try:
             self.driver.open()
             self.facts = self.driver.facts()
+            self.inventory = InventoryPoster(self)
+            self.driver.listen(self.inventory.guest_changed)
         except HostFault as error:
             log.error("cannot open the hypervisor", host=self.name, error=error.message)
             return False

@@ -63,6 +63,10 @@ class Intake:
             return None, fresh
         if known.state == RECORD_DONE:
             stored = known.outcome
+            if stored is not None and stored.result == FAILED and key.stage == "destroy":
+                # A removal is owed until it is done: asked again, it is tried again.
+                self.journal.put(fresh)
+                return None, fresh
             return (stored and replace(stored, request_id=message.request_id)), None
         return None, known
 

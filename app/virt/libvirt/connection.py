@@ -55,7 +55,8 @@ class Connection:
         self._hooks.append(hook)
         with self._lock:
             if self._link is not None and _alive(self._link):
-                hook(self._link)
+                with translated("open"):
+                    hook(self._link)
 
     def get(self, timeout: float = OPEN_SECONDS) -> Link:
         """The live connection, opened anew if need be within `timeout` seconds.

@@ -10,8 +10,10 @@ from typing import Any
 import libvirt
 
 from app.domain.guest import CRASHED, PAUSED, RUNNING, SHUTDOWN, SUSPENDED
+from app.errors import HostFault
 from app.virt.driver import Listener
 from app.virt.libvirt.connection import Connection, Link
+from app.virt.libvirt.guest import Guests
 from app.virt.libvirt.names import domain_prefix
 
 logger = logging.getLogger(__name__)
@@ -26,12 +28,22 @@ _EVENTS = {
 }
 
 
+LOOK_SECONDS = 3.0
+"""How long after a reconnection the guests are looked at: libvirtd finds its own first."""
+
+
 class Events:
-    """Registered anew with each connection, so that a restarted libvirtd is heard again."""
+    """Registered anew with each connection, so that a restarted libvirtd is heard again.
+
+    What happened to a guest between the connections has no event: some seconds after a
+    reconnection listeners hear of each guest as ("found", its power state).
+    """
 
     def __init__(self, connection: Connection, cloud_id: str) -> None:
         self._prefix = domain_prefix(cloud_id)
         self._connection = connection
+        self._guests = Guests(connection, cloud_id)
+        self._registered = False
         self._listeners: list[Listener] = []
         self._queue: queue.SimpleQueue[tuple[str, str, int] | None] = queue.SimpleQueue()
 
@@ -49,6 +61,18 @@ class Events:
     def _register(self, link: Link) -> None:
         kind = libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE
         link.domainEventRegisterAny(None, kind, self._on_event, None)
+        if self._registered:
+            timer = threading.Timer(LOOK_SECONDS, self._look)
+            timer.daemon = True
+            timer.start()
+        self._registered = True
+
+    def _look(self) -> None:
+        try:
+            for guest in self._guests.all():
+                self._queue.put((guest.server_id, "found", guest.power_state))
+        except HostFault as fault:
+            logger.info("cannot look at the guests: %s", fault.message)
 
     def _on_event(self, link: Link, domain: Any, event: int, detail: int, opaque: Any) -> None:
         """Runs in libvirt's event loop, on which all calls depend: only look, and queue."""

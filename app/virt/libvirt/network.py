@@ -10,6 +10,7 @@ import libvirt
 
 from app.domain.message import BuildPlan, Nic
 from app.errors import HostFault
+from app.virt.libvirt import stale_bridge
 from app.virt.libvirt.abilities import abilities
 from app.virt.libvirt.connection import Connection, Link
 from app.virt.libvirt.dhcp_release import release
@@ -52,7 +53,7 @@ class Networks:
 
         def start(link: Link) -> None:
             for name in names:
-                _start(link.networkLookupByName(name))
+                self._start(link.networkLookupByName(name))
 
         with self._making:
             self._connection.run("start networks", start, server_id)
@@ -101,7 +102,7 @@ class Networks:
             if network is None:
                 network = link.networkDefineXML(network_xml(self._cloud_id, nic))
             try:
-                _start(network)
+                self._start(network)
             except libvirt.libvirtError as error:
                 if made:
                     network.undefine()
@@ -112,6 +113,22 @@ class Networks:
 
         with self._making:
             self._connection.run("make network", ensure, server_id)
+
+    def _start(self, network: Network) -> None:
+        """Start a network, over what a killed libvirtd may have left of an earlier start."""
+        if network.isActive():
+            return
+        try:
+            network.create()
+        except libvirt.libvirtError as error:
+            if network.isActive():
+                return
+            bridge = network.bridgeName()
+            used = _IN_USE.search(str(error))
+            if not (f"{bridge}: File exists" in str(error) or (used and used[1] == bridge)):
+                raise
+            stale_bridge.remove(self._connection.uri, network.name(), bridge)
+            network.create()
 
     def _add(self, network_id: str, entry: Entry, server_id: str) -> None:
         def add(link: Link) -> None:
@@ -165,16 +182,6 @@ def _change(network: Network, command: int, entry: Entry, flag: int) -> None:
 
 def _belongs_to(server_id: str) -> Any:
     return lambda entry: server_of(entry.name) == server_id
-
-
-def _start(network: Network) -> None:
-    if network.isActive():
-        return
-    try:
-        network.create()
-    except libvirt.libvirtError:
-        if not network.isActive():
-            raise
 
 
 def _lookup(link: Link, name: str) -> Network | None:

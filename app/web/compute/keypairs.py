@@ -43,8 +43,10 @@ class Keypairs(Route):
         """Keep a public key, or make a pair: then the private key is in the answer only."""
         wanted = body(schemas.KEYPAIR)["keypair"]
         if wanted.get("type", "ssh") != "ssh" or _unknown(wanted):
-            raise Invalid("Invalid input for field keypair: only name, public_key, type ssh "
-                          "(from 2.2) and user_id (from 2.10)")  # fmt: skip
+            raise Invalid(
+                "Invalid input for field keypair: only name, public_key, type ssh "
+                "(from 2.2) and user_id (from 2.10)"
+            )
         private, public = None, wanted.get("public_key")
         if public is None:
             private, public = sshkeys.generate("Generated-by-Novella")

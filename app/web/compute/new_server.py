@@ -142,8 +142,10 @@ def _nics(session: Session, caller: Caller, given: Any) -> tuple[WantedNic, ...]
     nics = []
     for at, one in enumerate(given):
         if one.get("port") or "uuid" not in one:
-            raise Invalid(f"Invalid input for field server.networks.{at}: needs the uuid of a "
-                          "network; ports are made by the cloud")  # fmt: skip
+            raise Invalid(
+                f"Invalid input for field server.networks.{at}: needs the uuid of a "
+                "network; ports are made by the cloud"
+            )
         address = _ip(one.get("fixed_ip"), f"server.networks.{at}.fixed_ip", 4)
         nics.append(WantedNic(one["uuid"], address))
     networks.check_nics(session, caller, nics)

@@ -107,9 +107,7 @@ SERVERS = (
 
 REBOOT = Schema(
     "Reboot",
-    only(
-        {"reboot": only({"type": {"enum": ["SOFT", "HARD", "Soft", "Hard", "soft", "hard"]}})}
-    ),  # fmt: skip
+    only({"reboot": only({"type": {"enum": ["SOFT", "HARD", "Soft", "Hard", "soft", "hard"]}})}),
 )
 START = Schema("Start", only({"os-start": {}}))
 STOP = Schema("Stop", only({"os-stop": {}}))

@@ -38,8 +38,9 @@ def parse() -> ServerQuery:
     args, admin = request.args, context.caller().is_admin
     all_projects = bool(query.flag("all_tenants"))
     if all_projects and not admin:
-        raise Forbidden("Policy doesn't allow os_compute_api:servers:index:get_all_tenants to be "
-                        "performed.")  # fmt: skip
+        raise Forbidden(
+            "Policy doesn't allow os_compute_api:servers:index:get_all_tenants to be performed."
+        )
     since = args.get("changes-since")
     ids = args.getlist("uuid") or None
     return ServerQuery(

@@ -39,7 +39,7 @@ def _with_media_type(version: dict[str, Any], kind: str) -> dict[str, Any]:
     return {"version": {**version, "media-types": [media]}}
 
 
-@ns.route("", "/")
+@ns.route("")
 class Versions(Route):
     public = True
 
@@ -49,21 +49,21 @@ class Versions(Route):
         return answer({"versions": [_v2(), _v21()]})
 
 
-@ns.route("/v2", "/v2/")
+@ns.route("/v2")
 class Version2(Route):
     public = True
 
     @ns.doc(security=[])
     def get(self) -> Response:
-        """Show Compute version 2.0, which is 2.1 without microversions."""
+        """Show the version without microversions."""
         return answer(_with_media_type(_v2(), "version=2"))
 
 
-@ns.route("/v2.1", "/v2.1/")
+@ns.route("/v2.1")
 class Version21(Route):
     public = True
 
     @ns.doc(security=[])
     def get(self) -> Response:
-        """Show Compute version 2.1 and its range of microversions."""
+        """Show the version with microversions, and their range."""
         return answer(_with_media_type(_v21(), "version=2.1"))

@@ -29,8 +29,9 @@ class ZonesDetail(Route):
     def get(self) -> Response:
         """List the availability zones with their hosts; for administrators."""
         if not context.caller().is_admin:
-            raise Forbidden("Policy doesn't allow os_compute_api:os-availability-zone:detail to be "
-                            "performed.")  # fmt: skip
+            raise Forbidden(
+                "Policy doesn't allow os_compute_api:os-availability-zone:detail to be performed."
+            )
         shown = [
             {**_zone(name, members), "hosts": {host.name: _services(host) for host in members}}
             for name, members in _zones()

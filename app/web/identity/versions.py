@@ -13,7 +13,7 @@ from app.web.identity import views
 ns = Namespace("identity", "Tokens and catalog (Keystone v3)", path="/identity")
 
 
-@ns.route("", "/")
+@ns.route("")
 class Versions(Route):
     public = True
 
@@ -23,7 +23,7 @@ class Versions(Route):
         return answer({"versions": {"values": [views.version(context.base_url())]}}, 300)
 
 
-@ns.route("/v3", "/v3/")
+@ns.route("/v3")
 class Version3(Route):
     public = True
 

@@ -21,8 +21,20 @@ from app.web.image import schemas, views
 from app.web.image.versions import ns
 
 _OURS = frozenset(schemas.IMAGE.schema["properties"])
-_FILTERS = ("limit", "marker", "sort_key", "sort_dir", "sort", "visibility", "protected", "tag",
-            "os_hidden", "size_min", "size_max", "member_status")  # fmt: skip
+_FILTERS = (
+    "limit",
+    "marker",
+    "sort_key",
+    "sort_dir",
+    "sort",
+    "visibility",
+    "protected",
+    "tag",
+    "os_hidden",
+    "size_min",
+    "size_max",
+    "member_status",
+)
 _PARAMS = {
     "name": "exactly this name; in:a,b for several, as for the other columns",
     "status": "queued, saving or active",
@@ -93,8 +105,10 @@ def _sorting() -> tuple[str, str]:
     key = name or query.choice("sort_key", "created_at", images.SORT_KEYS)
     direction = direction or query.choice("sort_dir", "desc", ("asc", "desc"))
     if key not in images.SORT_KEYS or direction not in ("asc", "desc"):
-        raise Invalid(f"Invalid input for query parameter sort: {', '.join(images.SORT_KEYS)}, "
-                      "each with :asc or :desc")  # fmt: skip
+        raise Invalid(
+            f"Invalid input for query parameter sort: {', '.join(images.SORT_KEYS)}, "
+            "each with :asc or :desc"
+        )
     return key, direction
 
 
@@ -106,8 +120,10 @@ def _values(text: str) -> tuple[str, ...]:
 
 def _visibility(text: str | None) -> str | None:
     if text not in (None, "all", "public", "private", "shared", "community"):
-        raise Invalid("Invalid input for query parameter visibility: not one of public, private, "
-                      "shared, community, all")  # fmt: skip
+        raise Invalid(
+            "Invalid input for query parameter visibility: not one of public, private, "
+            "shared, community, all"
+        )
     return text
 
 

@@ -11,8 +11,11 @@ from app.errors import TooLarge
 from app.images import inspect, store
 from app.store import images
 from app.store.database import reading, transaction
+from app.web import connection
 
 GIB = 1024**3
+DRAIN_SECONDS = 3.0
+STALL_SECONDS = 1.0
 
 
 def receive(
@@ -20,15 +23,26 @@ def receive(
 ) -> None:
     """Make the bytes of `source` the image's data; on failure the image is queued again and
     nothing is left on disk. `length` is what the client says that it sends, in bytes."""
-    directory, limit = settings.path("images"), settings.image_limit_gb * GIB
+    with ExitStack() as refused:
+        refused.callback(store.drain, source, DRAIN_SECONDS)
+        refused.callback(connection.patience, STALL_SECONDS)  # first of the two: last in, first out
+        limit = settings.image_limit_gb * GIB
+        if length is not None and length > limit:
+            raise TooLarge(f"The image is larger than the limit of {limit} bytes.")
+        _receive(settings, caller, image_id, source, length)
+        refused.pop_all()
+
+
+def _receive(
+    settings: Settings, caller: Caller, image_id: str, source: store.Source, length: int | None
+) -> None:
+    directory = settings.path("images")
     abandoned = _check(settings, caller, image_id)
-    if length is not None and length > limit:
-        raise TooLarge(f"The image is larger than the limit of {limit} bytes.")
     with store.draft(directory, image_id) as draft, ExitStack() as undo:
         with transaction() as session:
             image = images.begin_upload(session, caller, image_id, draft.name, abandoned)
         undo.callback(_give_up, image_id, draft.name)
-        sums = draft.receive(source, limit, length)
+        sums = draft.receive(source, settings.image_limit_gb * GIB, length)
         virtual = inspect.virtual_size(
             draft.path, image.disk_format or "", settings.image_virtual_limit_gb * GIB
         )

@@ -29,7 +29,7 @@ def _document() -> dict[str, Any]:
     }
 
 
-@ns.route("", "/")
+@ns.route("")
 class Versions(Route):
     public = True
 
@@ -39,7 +39,7 @@ class Versions(Route):
         return answer(_document(), 300)
 
 
-@ns.route("/versions", "/v2", "/v2/")
+@ns.route("/versions", "/v2")
 class Version2(Route):
     public = True
 

@@ -13,7 +13,7 @@ ns = Namespace("network", "Networks, subnets and ports (Neutron v2.0)", path="/n
 _RESOURCES = ("networks", "subnets", "ports", "extensions")
 
 
-@ns.route("", "/")
+@ns.route("")
 class Versions(Route):
     public = True
 
@@ -25,13 +25,13 @@ class Versions(Route):
         return answer({"versions": [{"id": "v2.0", "status": "CURRENT", "links": links}]})
 
 
-@ns.route("/v2.0", "/v2.0/")
+@ns.route("/v2.0")
 class Version2(Route):
     public = True
 
     @ns.doc(security=[])
     def get(self) -> Response:
-        """List the resources of Network 2.0."""
+        """List the kinds of resources."""
         base = f"{context.base_url()}/network/v2.0"
         shown = [
             {
