@@ -1,7 +1,6 @@
 """the first schema"""
 
 import sqlalchemy as sa
-
 from alembic import op
 
 revision = "0001"
