@@ -26,6 +26,10 @@ ROLE_MODULES = {
 }
 
 
+_role: list[str] = []
+"""What this process calls itself in its logs: set by the worker, before logging is set up."""
+
+
 class Worker(CeleryWorker):
     """A worker that is right without flags: pool, threads, name and modules by its queues."""
 
@@ -34,6 +38,7 @@ class Worker(CeleryWorker):
         queues = [q for q in (given.split(",") if isinstance(given, str) else given) if q]
         role = topology().role_of(queues) if queues else None
         if role is not None:
+            _role.append(queues[0] if role.name == "host" else role.name)
             kwargs["concurrency"] = kwargs.get("concurrency") or role.concurrency
             hostname = f"{queues[0]}@{socket.gethostname()}"
             self.app.conf.imports = ROLE_MODULES[role.name]
@@ -120,7 +125,7 @@ def publisher() -> Celery:
 
 
 def _logging(loglevel: Any = None, **kwargs: Any) -> None:
-    logs.configure(settings(), "worker")
+    logs.configure(settings(), _role[-1] if _role else "worker")
 
 
 setup_logging.connect(_logging)

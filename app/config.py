@@ -74,7 +74,6 @@ class Settings:
     builds_per_host: int = 4
     shutdown_seconds: int = 60
     cache_dir: Path | None = None
-    fake_hosts: str = ""
     fake_delay: float = 0.0
     fake_faults: str = ""
     failpoints: Path | None = None

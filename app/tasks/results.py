@@ -53,3 +53,11 @@ def store(action: Action) -> None:
             )
     except (*AWAY, BackendError, RuntimeError) as error:
         log.warning("result not stored", task_id=action.id, error=str(error))
+
+
+def forget_progress(action_id: str) -> None:
+    """A stage is over: its live progress is not the next one's. Best effort."""
+    try:
+        current_app.backend.forget(action_id)
+    except (*AWAY, BackendError, RuntimeError) as error:
+        log.warning("progress not forgotten", task_id=action_id, error=str(error))

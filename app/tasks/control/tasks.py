@@ -116,6 +116,8 @@ def _last_id(task: Task) -> str | None:
 def _go_on(task: Task, action: Action, came_from: Key) -> dict[str, Any]:
     if action.finished_at is None:
         moved = (action.stage, action.direction) != (came_from.stage, came_from.direction)
+        if moved and came_from.stage == "build":
+            results.forget_progress(action.id)
         following = _next_stage(action) if moved else None
         if following is None:
             raise Ignore  # what stays where it is waits for its ring
