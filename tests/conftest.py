@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,15 @@ import pytest
 from tests.asking import adopt
 from tests.cloud import Cloud, running
 from tests.postgres import postgresql
+
+
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """Whatever a test sets in the environment ends with it (command lines set settings there)."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture

@@ -9,12 +9,15 @@ from typing import Any, cast
 
 from sqlalchemy import CursorResult, Delete, Engine, Update, create_engine, event, select
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from app import logs
 from app.config import settings
 from app.errors import Unavailable
 from app.models import now
 
+log = logs.get(__name__)
 BUSY_SECONDS = 20
 
 
@@ -27,6 +30,7 @@ def make_engine(url: str) -> Engine:
             pool_size=20,
             max_overflow=200,
             pool_timeout=10,
+            hide_parameters=True,
         )
         event.listen(engine, "connect", _sqlite_pragmas)
         event.listen(engine, "begin", _sqlite_begin)
@@ -37,6 +41,7 @@ def make_engine(url: str) -> Engine:
         max_overflow=30,
         pool_timeout=10,
         pool_pre_ping=True,
+        hide_parameters=True,
         connect_args={
             "connect_timeout": 5,
             "options": "-c statement_timeout=20000 -c lock_timeout=10000"
@@ -102,8 +107,9 @@ def changed(session: Session, statement: Update | Delete) -> int:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except OperationalError as error:
-        raise Unavailable(f"the database is away: {error.orig}") from error
+    except (OperationalError, PoolTimeout) as error:
+        log.warning("database error", error=str(error).splitlines()[0])
+        raise Unavailable("the database is away or overloaded; try again") from error
     except DBAPIError as error:
         if error.connection_invalidated:
             raise Unavailable("the database is away") from error

@@ -21,7 +21,7 @@ from app.celery import app
 from app.config import settings
 from app.errors import NovellaError
 from app.models import Host
-from app.store import actions, hosts, plans, ringing
+from app.store import actions, hosts, idempotency, plans, ringing
 from app.store.database import clock, reading, transaction
 from app.tasks import board, messages, publish, results
 from app.tasks.board import Beat
@@ -32,6 +32,7 @@ from app.tasks.workflow import WORKFLOWS
 log = logs.get(__name__)
 STALE_PASS_SECONDS = 60.0
 GAP_SECONDS = 5.0
+PURGE_SECONDS = 600.0
 SLOW = [step.name for flow in WORKFLOWS.values() for step in flow.steps if step.slow]
 
 
@@ -43,6 +44,7 @@ class Sweep:
         self.epoch: str | None = None
         self.finished = self.healthy_since = time.monotonic()
         self.touched = 0.0
+        self.purged = 0.0
         self.stored: float | None = None
         self._end = threading.Event()
 
@@ -86,6 +88,7 @@ class Sweep:
             self._expire()
         self._ring()
         self._store_results()
+        self._purge()
 
     def _distrust(self, now: float) -> None:
         """Nothing is known of the time before: no host is declared down, no deadline kept by it.
@@ -185,6 +188,13 @@ class Sweep:
         for action in ended:
             results.store(action)
         self.stored = max([since, *(action.finished_at or since for action in ended)])
+
+    def _purge(self) -> None:
+        """Forget what nobody may ask for again, every now and then."""
+        if time.monotonic() - self.purged > PURGE_SECONDS:
+            self.purged = time.monotonic()
+            with transaction() as session:
+                idempotency.purge(session)
 
     def _ring(self) -> None:
         requests = set()
