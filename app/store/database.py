@@ -12,12 +12,10 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from app import logs
 from app.config import settings
 from app.errors import Unavailable
 from app.models import now
 
-log = logs.get(__name__)
 BUSY_SECONDS = 20
 
 
@@ -108,7 +106,6 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (OperationalError, PoolTimeout) as error:
-        log.warning("database error", error=str(error).splitlines()[0])
         raise Unavailable("the database is away or overloaded; try again") from error
     except DBAPIError as error:
         if error.connection_invalidated:

@@ -66,7 +66,8 @@ class Sweep:
                 self.run()
             except (NovellaError, SQLAlchemyError, *board.AWAY) as error:
                 self._distrust(time.monotonic())
-                log.warning("sweep pass failed", error=str(error))
+                cause = str(error.__cause__ or "")
+                log.warning("sweep pass failed", error=str(error), cause=cause)
             except Exception:  # noqa: BLE001  (the sweep is the guarantee: it goes on)
                 log.exception("sweep pass failed")
             self.finished = time.monotonic()
