@@ -88,7 +88,9 @@ def problem_of(error: Exception) -> Problem:
 def _message(error: errors.NovellaError) -> str:
     if not isinstance(error, errors.Unavailable):
         return error.message
-    logs.get(__name__).warning("unavailable", path=request.path, error=error.message)
+    logs.get(__name__).warning(
+        "unavailable", path=request.path, error=error.message, cause=str(error.__cause__ or "")
+    )
     if error.__cause__ is None:
         return error.message
     plain = error.message.partition(":")[0]  # what follows is a driver's, and tells of our insides
