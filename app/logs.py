@@ -22,7 +22,15 @@ from app.errors import Invalid
 from app.redaction import redact, redact_text
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-_QUIET = {"urllib3": "WARNING", "kombu": "WARNING", "amqp": "WARNING", "alembic": "WARNING"}
+# Celery's own two lines for each task know no server; ours say the same with all ids.
+_QUIET = {
+    "celery.worker.strategy": "WARNING",
+    "celery.app.trace": "WARNING",
+    "urllib3": "WARNING",
+    "kombu": "WARNING",
+    "amqp": "WARNING",
+    "alembic": "WARNING",
+}
 _WITH_OWN_HANDLERS = ("celery", "celery.task", "gunicorn.error", "gunicorn.access", "flower")
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from app.errors import NovellaError
+from app.redaction import redact_text
 
 _COMMANDS = {
     "db": ("app.cli.db", "db"),
@@ -43,7 +44,9 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except NovellaError as error:
-            raise click.ClickException(error.message) from error
+            cause = getattr(error.__cause__, "orig", None)
+            detail = f" ({redact_text(str(cause).strip().splitlines()[0])})" if cause else ""
+            raise click.ClickException(error.message + detail) from error
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

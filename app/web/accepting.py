@@ -12,6 +12,7 @@ from cryptography.fernet import Fernet, MultiFernet
 from flask import Response, request
 from sqlalchemy.orm import Session
 
+from app import logs
 from app.errors import Invalid
 from app.models import Action
 from app.store import idempotency
@@ -21,6 +22,7 @@ from app.tasks import publish
 from app.web import context
 from app.web.body import raw
 
+log = logs.get(__name__)
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 
@@ -62,6 +64,9 @@ def accept(work: Callable[[Session], Accepted]) -> Response:
         response = accepted.response()
         if asked is not None:
             idempotency.keep(session, asked, _kept(response))
+    for action in reversed(accepted.actions):
+        logs.bind(server_id=action.server_id, task_id=action.id)
+        log.info("accepted", kind=action.kind)
     publish.ring(accepted.actions)
     return response
 

@@ -179,7 +179,7 @@ def test_a_delete_during_a_download_ends_it_within_a_second(
     proxy.close()
 
 
-def test_no_secret_is_found_in_logs_results_or_flower(
+def test_ids_are_on_every_line_and_no_secret_is_in_logs_results_or_flower(
     cloud: Cloud, hypervisors: Callable[[str], OwnLibvirtd], tiny_image: Path
 ) -> None:
     n1 = hypervisors("n1")
@@ -228,6 +228,15 @@ def test_no_secret_is_found_in_logs_results_or_flower(
     )
     assert any(entry["name"] == "novella.build" for entry in shown.values())
     bodies.append(json.dumps(shown))
+
+    request_id = client.task(answer.headers["X-Task-Id"])["request_id"]
+    for process in ("web", "control", "host-n1"):
+        lines = [json.loads(line) for line in cloud.log(process).splitlines() if line[:1] == "{"]
+        mine = [line for line in lines if line.get("request_id") == request_id]
+        assert mine, process
+        for line in mine:
+            assert line.get("server_id") == task["server_id"], line
+            assert line.get("task_id") == task["id"], line
 
     redis = cloud.redis()
     results = [str(redis.get(key)) for key in redis.scan_iter("celery-task-meta-*")]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from app.models import Allocation, Cleanup, Host, Port
 from tests.asking import add_image, adopt, caller, create, request
@@ -41,7 +42,7 @@ def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         yield made
 
 
-def doomed(cloud: Cloud, moment: str, ask: Callable[[], str]) -> str:
+def doomed(cloud: Cloud, moment: str, ask: Callable[[], str], **settings: str) -> str:
     """Ask while a worker is doomed to die at `moment`; restart it; the action's id at its end."""
     control = moment.startswith(("schedule", "claim", "settle"))
     name = "control" if control else "host-n1"
@@ -54,7 +55,7 @@ def doomed(cloud: Cloud, moment: str, ask: Callable[[], str]) -> str:
     if control:
         cloud.start_control()
     else:
-        cloud.start_host("n1")
+        cloud.start_host("n1", **settings)
     cloud.finished(action_id, 40)
     return action_id
 
@@ -127,3 +128,42 @@ def test_a_start_survives_the_death_of_its_worker(mortal: Cloud, moment: str) ->
     assert mortal.action(action_id).state == "succeeded"
     assert mortal.server(server_id).vm_state == "active"
     clean_slate(mortal, server_id)
+
+
+SPOILED = {"fake_faults": "spawn.late=always"}
+
+
+@pytest.fixture(scope="module")
+def spoiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """A cloud whose first host fails every build; the second one does not."""
+    directory: Path = tmp_path_factory.mktemp("spoiled")
+    (directory / "failpoints").mkdir()
+    made = Cloud(directory, settings={"failpoints": str(directory / "failpoints")})
+    with pytest.MonkeyPatch.context() as patch, running(made):
+        adopt(made, patch)
+        made.start_control()
+        made.start_host("n1", **SPOILED)
+        made.start_host("n2")
+        made.hosts_up("n1", "n2")
+        yield made
+
+
+@pytest.mark.parametrize("moment", around("destroy"))
+def test_an_undo_survives_the_death_of_its_worker(spoiled: Cloud, moment: str) -> None:
+    with Session(spoiled.engine) as session, session.begin():
+        for host in session.scalars(select(Host)):
+            host.failed_builds = int(host.name == "n2")  # so that n1 is tried first
+    who = caller(spoiled)
+    image = add_image(spoiled, who.project_id)
+    servers: list[str] = []
+
+    def ask() -> str:
+        [(server_id, action_id)] = create(spoiled, who, image)
+        servers.append(server_id)
+        return action_id
+
+    action = spoiled.action(doomed(spoiled, moment, ask, **SPOILED))
+    assert (action.state, action.tried, action.host) == ("succeeded", ["n1"], "n2"), action.fault
+    assert ("destroy", "undo", "succeeded") in spoiled.events(action.id)
+    spoiled.hosts_up("n1", "n2")
+    clean_slate(spoiled, *servers)

@@ -35,9 +35,11 @@ log = logs.get(__name__)
 def schedule(self: Task, request_id: str) -> None:
     """Choose hosts for the request's servers."""
     reach("schedule.before")
-    with logs.bound(request_id=request_id), transaction() as session:
+    with transaction() as session:
         ended = scheduling.schedule(session, request_id)
-        waiting = [a.id for a, _ in actions.hold_request(session, request_id, "claim")]
+        waiting = [a for a, _ in actions.hold_request(session, request_id, "claim")]
+    _tell("scheduled", waiting)
+    _tell("not scheduled", ended)
     reach("schedule.after")
     _store(ended)
     if not waiting:
@@ -50,8 +52,10 @@ def schedule(self: Task, request_id: str) -> None:
 def claim(self: Task, request_id: str) -> None:
     """Claim what schedule chose, and send each server's build to its host."""
     reach("claim.before")
-    with logs.bound(request_id=request_id), transaction() as session:
+    with transaction() as session:
         built, again, ended = claiming.claim(session, request_id)
+    _tell("claimed", built)
+    _tell("not claimed", ended)
     reach("claim.after")
     _store(ended)
     if again:
@@ -148,6 +152,16 @@ def _host_signature(action: Action) -> Any:
             return None
         server = actions.server_of(session, held)
         return server and publish.host_stage(session, current_app, held, server)
+
+
+def _tell(event: str, moved: Sequence[Action]) -> None:
+    """A line for each action, with the ids that all of its lines bear."""
+    for action in moved:
+        with logs.bound(
+            request_id=action.request_id, server_id=action.server_id, task_id=action.id
+        ):
+            code = (action.fault or {}).get("code")
+            log.info(event, host=action.host, selection=action.selection, code=code)
 
 
 def _store(ended: Sequence[Action]) -> None:

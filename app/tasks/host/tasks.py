@@ -13,9 +13,9 @@ from app.domain.message import host_message
 from app.errors import HostFault, Invalid
 from app.tasks import board
 from app.tasks.host.agent import AGENTS
+from app.tasks.workflow import HOST_EFFECTS
 
 log = logs.get(__name__)
-STAGES = ("build", "resume", "start", "stop", "reboot", "destroy", "report")
 ANSWER_SECONDS = 30
 
 
@@ -42,7 +42,7 @@ def _stage(data: dict[str, Any]) -> dict[str, Any]:
         return asdict(outcome)
 
 
-for _name in STAGES:
+for _name in HOST_EFFECTS:
     shared_task(name=f"novella.{_name}")(_stage)
 
 
