@@ -138,12 +138,21 @@ def on_host(session: Session, host: str) -> list[str]:
     )
 
 
-def ended_badly(session: Session, since: float) -> list[Action]:
-    """Actions that failed or were cancelled after `since`, whoever ended them."""
+def ended_without_settle(session: Session, since: float) -> list[Action]:
+    """Actions that ended after `since` and may have no task of their own to say so.
+
+    Those are failed and cancelled ones, and deletes of servers that were on no host.
+    """
     return list(
         session.scalars(
             select(Action)
-            .where(Action.finished_at > since, Action.state.in_(("failed", "cancelled")))
+            .where(
+                Action.finished_at > since,
+                or_(
+                    Action.state.in_(("failed", "cancelled")),
+                    and_(Action.kind == "delete", Action.host.is_(None)),
+                ),
+            )
             .order_by(Action.finished_at)
             .limit(LIMIT)
         )

@@ -17,7 +17,7 @@ import pytest
 
 from app.errors import Cancelled, HostFault
 from app.virt.libvirt import child
-from tests.integration.virt_fixtures import eventually
+from tests.cloud import eventually
 
 connection = pytest.importorskip("app.virt.libvirt.connection")
 

@@ -18,7 +18,8 @@ from app.domain.message import BuildPlan, ImageSource
 from app.domain.resources import Resources
 from app.errors import Cancelled, HostFault
 from app.virt.driver import Driver
-from tests.integration.virt_fixtures import Hypervisor, eventually
+from tests.cloud import eventually
+from tests.integration.virt_fixtures import Hypervisor
 
 pytest_plugins = ["tests.integration.virt_fixtures"]
 

@@ -17,7 +17,8 @@ import pytest
 from app.domain.message import ImageSource
 from app.errors import Cancelled, HostFault
 from app.images.host_cache import HostCache
-from tests.integration.virt_fixtures import ImageServer, eventually
+from tests.cloud import eventually
+from tests.integration.virt_fixtures import ImageServer
 
 pytest_plugins = ["tests.integration.virt_fixtures"]
 

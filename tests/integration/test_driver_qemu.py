@@ -26,11 +26,11 @@ from app.errors import HostFault
 from app.virt.libvirt import leftovers, probe
 from app.virt.libvirt.connection import Connection
 from app.virt.libvirt.names import bridge_name
+from tests.cloud import eventually
 from tests.integration.virt_fixtures import (
     Hypervisor,
     ImageServer,
     OwnLibvirtd,
-    eventually,
     require_libvirtd,
 )
 
@@ -85,7 +85,7 @@ def wait_for_ready(driver: Any, server_id: str, times: int = 1) -> str:
         log = driver.console_log(server_id, None)
         return log if log.count("NOVELLA-GUEST ready") >= times else None
 
-    return str(eventually(ready, BOOT_SECONDS, 0.3))
+    return str(eventually(ready, BOOT_SECONDS))
 
 
 def ping(own: OwnLibvirtd, address: str) -> bool:

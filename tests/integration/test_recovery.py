@@ -73,7 +73,10 @@ def test_a_build_that_fails_everywhere_ends_in_a_fault_that_names_host_and_stage
     assert eventually(lambda: result.state == "FAILURE", 5)
     assert "No valid host" in str(result.result)
     nothing_is_held(cloud)
-    assert cloud.finished(request(who, server_id, "delete")).state == "succeeded"
+    deleted = request(who, server_id, "delete")
+    assert cloud.finished(deleted).state == "succeeded"
+    result = AsyncResult(deleted, app=make_app())
+    eventually(lambda: result.state == "SUCCESS", 10, "the delete's result")
 
 
 def test_no_valid_host_counts_the_hosts_that_each_filter_refused(cloud: Cloud) -> None:

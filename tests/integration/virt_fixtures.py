@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -32,15 +32,6 @@ DRIVERS = {
     "test": "app.virt.libvirt.driver:LibvirtDriver",
     "qemu": "app.virt.libvirt.driver:LibvirtDriver",
 }
-
-
-def eventually(check: Callable[[], Any], seconds: float = 10, every: float = 0.05) -> Any:
-    """The first true value of `check`; fails after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not (value := check()):
-        assert time.monotonic() < deadline, f"not so within {seconds} s"
-        time.sleep(every)
-    return value
 
 
 class ImageServer:

@@ -182,10 +182,10 @@ class Sweep:
                 results.store(ended)
 
     def _store_results(self) -> None:
-        """A pre-empted or cancelled action has no task of its own to store its result."""
+        """What was pre-empted or cancelled, or was on no host, has no task to store its result."""
         with reading() as session:
             since = self.stored or clock(session) - 60.0
-            ended = ringing.ended_badly(session, since)
+            ended = ringing.ended_without_settle(session, since)
         for action in ended:
             results.store(action)
         self.stored = max([since, *(action.finished_at or since for action in ended)])
