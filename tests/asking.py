@@ -27,6 +27,11 @@ def adopt(cloud: Cloud, monkeypatch: object) -> None:
     for name, value in cloud.env().items():
         if name.startswith("NOVELLA_"):
             monkeypatch.setenv(name, value)  # type: ignore[attr-defined]
+    forget_process_state()
+
+
+def forget_process_state() -> None:
+    """Let the next use read settings, database and broker anew."""
     for cached in (settings, database.engine, database._reading_engine, publisher, board.client):
         cached.cache_clear()
 

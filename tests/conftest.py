@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.asking import adopt
+from app.config import load, settings
+from tests.asking import adopt, forget_process_state
 from tests.cloud import Cloud, running
 from tests.postgres import postgresql
 
@@ -17,6 +18,8 @@ from tests.postgres import postgresql
 def environment() -> Iterator[None]:
     """Whatever a test sets in the environment ends with it (command lines set settings there)."""
     before = dict(os.environ)
+    if settings.cache_info().currsize and settings() != load():
+        forget_process_state()  # of a cloud that has ended
     yield
     os.environ.clear()
     os.environ.update(before)

@@ -16,12 +16,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
-from app.celery import publisher
-from app.config import Settings, load, settings
+from app.config import Settings, load
 from app.models import Action, Network, Project, Role, RoleAssignment, Server, User
 from app.store import database, identity, migrations, seed
-from app.tasks import board
 from app.web.factory import create_app
+from tests.asking import forget_process_state
 
 PASSWORDS = {"admin": "admin-password", "novella": "novella-password"}
 OCTETS = "application/octet-stream"
@@ -37,12 +36,6 @@ def seeded_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
         seed.first_start(session, network_cidr="10.77.0.0/24", passwords=PASSWORDS)
     engine.dispose()
     return path
-
-
-def forget_process_state() -> None:
-    """Let the next use read settings, database and broker anew."""
-    for cached in (settings, database.engine, database._reading_engine, publisher, board.client):
-        cached.cache_clear()
 
 
 @dataclass
