@@ -208,7 +208,7 @@ def sightings(session: Session, seen: Sequence[tuple[Key, str, int, str, bool]])
     A stage that a live beat names is not lost: its ring moves on by 10 s. Progress is coarse
     here; the result backend has it live.
     """
-    for key, host, percent, message, started in seen:
+    for key, host, percent, message, started in sorted(seen, key=lambda one: one[0].action_id):
         row = session.execute(
             select(Action.progress, Action.message, Action.stage_started_at, Server.fence)
             .join(Server, Server.id == Action.server_id)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import case, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict
@@ -60,6 +61,26 @@ def set_state(session: Session, name: str, was: str, state: str) -> bool:
     """Move a host's state; False when somebody else moved it first."""
     move = update(Host).where(Host.name == name, Host.state == was).values(state=state)
     return changed(session, move) == 1
+
+
+def lock(session: Session, names: Collection[str]) -> None:
+    """Lock these hosts in one order: whoever claims on several cannot deadlock with another."""
+    session.execute(
+        select(Host.name).where(Host.name.in_(names)).order_by(Host.name).with_for_update()
+    )
+
+
+def reconciled(session: Session, name: str, host_session: str, generation: int) -> None:
+    """Note that an inventory has been compared; a host that waited for it is up again."""
+    session.execute(
+        update(Host)
+        .where(Host.name == name, Host.session == host_session)
+        .values(
+            generation=generation,
+            generation_session=host_session,
+            state=case((Host.state == RECONCILING, UP), else_=Host.state),
+        )
+    )
 
 
 def begin_session(session: Session, name: str, host_session: str) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import NotFound
 from app.models import Allocation, Host, now
+from app.store.database import changed
 
 
 def overview(session: Session) -> list[dict[str, Any]]:
@@ -37,8 +38,7 @@ def disable(session: Session, name: str, reason: str | None) -> None:
 
 
 def _set(session: Session, name: str, **values: Any) -> None:
-    done = session.execute(update(Host).where(Host.name == name).values(**values))
-    if done.rowcount == 0:  # type: ignore[attr-defined]
+    if changed(session, update(Host).where(Host.name == name).values(**values)) == 0:
         known = session.scalars(select(Host.name).order_by(Host.name).limit(20)).all()
         raise NotFound(f"no host {name!r}; there is {', '.join(known) or 'none yet'}")
 

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, select
+from collections.abc import Collection
+
+from sqlalchemy import and_, delete, or_, select
 from sqlalchemy.orm import Session
 
 from app.models import Cleanup, MissingGuest, Server
 
 
-def lock(session: Session, server_id: str) -> Server | None:
-    """The server's row, deleted ones too, locked."""
-    return session.scalars(
-        select(Server).where(Server.id == server_id).with_for_update()
-    ).one_or_none()
+def lock(session: Session, host: str, shown: Collection[str]) -> dict[str, Server]:
+    """The servers that belong to `host` or that it shows, deleted ones too, by id.
 
-
-def of_host(session: Session, host: str) -> list[Server]:
-    """The servers that belong to `host`, locked in the order that all writers use."""
-    return list(
-        session.scalars(
-            select(Server)
-            .where(Server.host == host, Server.deleted_at.is_(None))
-            .order_by(Server.id)
-            .with_for_update()
-        )
+    Locked in the order that all writers use.
+    """
+    belongs = and_(Server.host == host, Server.deleted_at.is_(None))
+    rows = session.scalars(
+        select(Server)
+        .where(or_(belongs, Server.id.in_(shown)))
+        .order_by(Server.id)
+        .with_for_update()
     )
+    return {server.id: server for server in rows}
 
 
 def has_cleanup(session: Session, server_id: str, host: str) -> bool:

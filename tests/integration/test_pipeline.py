@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from celery.result import AsyncResult
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from app.celery import make_app
-from app.models import Allocation, Cleanup, Host, Port
+from app.domain.caller import Caller
+from app.models import Allocation, Cleanup, Host, Port, Quota
 from tests.asking import add_image, adopt, caller, create, request
 from tests.cloud import Cloud, eventually, running
 from tests.postgres import fresh_database
@@ -77,3 +79,24 @@ def test_servers_of_one_request_spread_over_the_hosts(fleet: Cloud) -> None:
         assert fleet.finished(action_id).state == "succeeded"
     placed = sorted(str(fleet.server(server_id).host) for server_id, _ in made)
     assert placed == ["n1"] * 3 + ["n2"] * 3
+
+
+def test_two_scheduler_workers_never_claim_more_than_there_is(fleet: Cloud) -> None:
+    fleet.start_control("control-2")
+    who = caller(fleet)
+    image = add_image(fleet, who.project_id)
+    with Session(fleet.engine) as session, session.begin():
+        for resource in ("instances", "cores", "ram"):
+            session.add(Quota(project_id=who.project_id, resource=resource, hard_limit=-1))
+        for host in session.scalars(select(Host)):
+            host.cpu_ratio = 10 / host.vcpus  # room for ten servers on each of the two
+    made = []
+    for _ in range(6):
+        asker = Caller(who.user_id, who.project_id, who.roles, f"req-{uuid.uuid4()}")
+        made += create(fleet, asker, image, count=4, min_count=1)
+    states = [fleet.finished(action_id, 60).state for _, action_id in made]
+    assert sorted(states) == ["failed"] * 4 + ["succeeded"] * 20
+    for host in fleet.scalars(select(Host)):
+        claimed = fleet.scalars(select(Allocation).where(Allocation.host == host.name))
+        assert (len(claimed), host.used_vcpus) == (10, 10)
+        assert host.used_ram_mb == sum(one.ram_mb for one in claimed)

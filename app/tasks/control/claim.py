@@ -19,7 +19,9 @@ def claim(session: Session, request_id: str) -> tuple[list[Action], bool, list[A
     were used up by lost races), and those that ended.
     """
     built, again, ended = [], False, []
-    for action, server in actions.hold_request(session, request_id, "claim"):
+    held = actions.hold_request(session, request_id, "claim")
+    hosts.lock(session, {host for action, _ in held for host in action.selection})
+    for action, server in held:
         try:
             with session.begin_nested():
                 host = _first_with_room(session, action, server)

@@ -11,10 +11,12 @@ from sqlalchemy.orm import Session
 from app import logs
 from app.config import settings
 from app.domain import states
+from app.domain.advice import advised
 from app.domain.guest import CRASHED, SHUTDOWN
+from app.domain.message import Fault
 from app.errors import Conflict
-from app.models import Action, Host, Server
-from app.store import actions, cleanups, hosts, plans, residents, servers
+from app.models import Action, Server
+from app.store import actions, cleanups, endings, hosts, plans, residents, servers
 from app.store.database import transaction
 from app.tasks import board
 from app.tasks.board import Entry, Posting
@@ -28,21 +30,28 @@ def reconcile(name: str) -> list[Action]:
     posting = board.inventory(name)
     if posting is None:
         return []
+    if not _register(posting):
+        return []
+    with transaction() as session:
+        begun = _compare(session, posting)
+        if posting.complete:
+            # Last: servers are locked before hosts everywhere.
+            hosts.reconciled(session, name, posting.session, posting.generation)
+    return begun
+
+
+def _register(posting: Posting) -> bool:
+    """Make or update the host's row; False when the inventory is not to be compared."""
     with transaction() as session:
         if posting.cloud_id != plans.cloud_id(session):
-            return []
+            return False
         try:
-            host = hosts.register(session, name, posting.host_uuid, _facts(session, posting))
+            facts = _facts(session, posting)
+            host = hosts.register(session, posting.host, posting.host_uuid, facts)
         except Conflict as error:
-            log.error("registration refused", host=name, reason=error.message)
-            return []
-        if posting.session != host.session:
-            return []
-        begun = _compare(session, host, posting)
-        if posting.complete:
-            host.generation, host.generation_session = posting.generation, posting.session
-            hosts.set_state(session, name, hosts.RECONCILING, hosts.UP)
-    return begun
+            log.error("registration refused", host=posting.host, reason=error.message)
+            return False
+        return posting.session == host.session
 
 
 def _facts(session: Session, posting: Posting) -> dict[str, object]:
@@ -62,33 +71,36 @@ def _facts(session: Session, posting: Posting) -> dict[str, object]:
     return facts
 
 
-def _compare(session: Session, host: Host, posting: Posting) -> list[Action]:
+def _compare(session: Session, posting: Posting) -> list[Action]:
     begun: list[Action] = []
-    request_id = f"reconcile-{host.name}-{posting.session[:8]}-{posting.generation}"
-    for entry in posting.guests:
-        begun += _guest(session, host, entry, request_id)
+    request_id = f"reconcile-{posting.host}-{posting.session[:8]}-{posting.generation}"
     present = {entry.server_id for entry in posting.guests}
-    for server_id, fence in posting.leftovers:
-        if server_id not in present:
-            _remove_if_not_ours(session, host, server_id, fence)
+    left = {server_id: fence for server_id, fence in posting.leftovers if server_id not in present}
+    rows = residents.lock(session, posting.host, present | set(left))
+    for entry in posting.guests:
+        begun += _guest(session, posting.host, entry, rows.get(entry.server_id), request_id)
+    for server_id, fence in left.items():
+        _remove_if_not_ours(session, posting.host, rows.get(server_id), fence)
     if posting.complete:
-        _missing(session, host, present, posting)
+        gone = [server for server in rows.values() if server.id not in present]
+        _missing(session, gone, posting)
     return begun
 
 
-def _guest(session: Session, host: Host, entry: Entry, request_id: str) -> list[Action]:
-    server = residents.lock(session, entry.server_id)
+def _guest(
+    session: Session, host: str, entry: Entry, server: Server | None, request_id: str
+) -> list[Action]:
     if server is None or server.fence < entry.fence:
         log.error(
             "the host knows more of this server than the database does: nothing is touched; was "
             "the database restored from a backup?",
             server_id=entry.server_id,
-            host=host.name,
+            host=host,
             host_fence=entry.fence,
         )
         return []
-    if server.deleted_at is not None or server.host != host.name:
-        _remove_if_not_ours(session, host, entry.server_id, entry.fence)
+    if server.deleted_at is not None or server.host != host:
+        _remove_if_not_ours(session, host, server, entry.fence)
         return []
     residents.found(session, server.id)
     if entry.busy or actions.unfinished(session, server.id) is not None:
@@ -116,32 +128,29 @@ def _power(session: Session, server: Server, entry: Entry, request_id: str) -> A
     return None
 
 
-def _remove_if_not_ours(session: Session, host: Host, server_id: str, fence: int) -> None:
+def _remove_if_not_ours(session: Session, host: str, server: Server | None, fence: int) -> None:
     """Have the host remove what it has of a server that is elsewhere, or nowhere."""
-    server = residents.lock(session, server_id)
     if server is None or server.fence < fence:
         return
-    running = actions.unfinished(session, server_id)
-    here = server.host == host.name and server.deleted_at is None
-    if here or (running is not None and running.host == host.name):
+    running = actions.unfinished(session, server.id)
+    here = server.host == host and server.deleted_at is None
+    if here or (running is not None and running.host == host):
         return
-    if not residents.has_cleanup(session, server_id, host.name):
-        log.info("removing what moved", server_id=server_id, host=host.name)
-        cleanups.owe(session, server, host.name)
+    if not residents.has_cleanup(session, server.id, host):
+        log.info("removing what moved", server_id=server.id, host=host)
+        cleanups.owe(session, server, host)
 
 
-def _missing(session: Session, host: Host, present: set[str], posting: Posting) -> None:
+def _missing(session: Session, gone: list[Server], posting: Posting) -> None:
     """A guest that two different generations do not show is lost; its claim is kept."""
-    for server in residents.of_host(session, host.name):
-        if server.id in present or actions.unfinished(session, server.id) is not None:
+    for server in gone:
+        mine = server.host == posting.host and server.deleted_at is None
+        if not mine or server.vm_state not in (states.ACTIVE, states.STOPPED):
             continue
-        if server.vm_state not in (states.ACTIVE, states.STOPPED):
+        if actions.unfinished(session, server.id) is not None:
             continue
         if residents.missed_before(session, server, posting.session, posting.generation):
-            server.vm_state, server.power_state = states.ERROR, 0
-            server.fault = {
-                "code": 500,
-                "reason": LOST,
-                "message": f"guest lost on host {host.name}: rebuild or delete the server",
-            }
-            log.error("guest lost on host", server_id=server.id, host=host.name)
+            fault = advised(Fault(LOST, "the guest is gone from its host"), "audit", posting.host)
+            endings.show_error(server, fault)
+            server.power_state = 0
+            log.error("guest lost on host", server_id=server.id, host=posting.host)
