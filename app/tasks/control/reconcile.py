@@ -138,6 +138,8 @@ def _remove_if_not_ours(session: Session, host: str, server: Server | None, fenc
         return
     if not residents.has_cleanup(session, server.id, host):
         log.info("removing what moved", server_id=server.id, host=host)
+        if running is None:
+            server.fence += 1  # above whatever the host last heard of it, its tombstone too
         cleanups.owe(session, server, host)
 
 

@@ -1,0 +1,105 @@
+"""A host's inventory against the rows: what guests did alone, what was lost, what came back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import select, update
+
+from app.config import load
+from app.models import Allocation, Cleanup, Server
+from app.virt.fake import FakeDriver
+from tests.asking import add_image, caller, create, request
+from tests.cloud import Cloud, eventually
+
+
+@pytest.fixture
+def cloud(cloud: Cloud) -> Iterator[Cloud]:
+    """A cloud with one host that looks at itself every second."""
+    cloud.settings["inventory_seconds"] = "1"
+    cloud.start_control()
+    cloud.start_host("n1")
+    cloud.hosts_up("n1")
+    return cloud
+
+
+def hypervisor(cloud: Cloud) -> FakeDriver:
+    """The host's hypervisor, as its owner reaches it behind the cloud's back."""
+    driver = FakeDriver("n1", cloud.cloud_id, load(cloud.env()))
+    driver.open()
+    return driver
+
+
+def living(cloud: Cloud) -> str:
+    """A server that runs."""
+    who = caller(cloud)
+    [(server_id, action_id)] = create(cloud, who, add_image(cloud, who.project_id))
+    assert cloud.finished(action_id).state == "succeeded"
+    return server_id
+
+
+def test_a_guest_that_was_switched_off_on_its_host_is_shut_off(cloud: Cloud) -> None:
+    server_id = living(cloud)
+    hypervisor(cloud).power_off_itself(server_id)
+    eventually(lambda: cloud.server(server_id).vm_state == "stopped", 10)
+    assert cloud.finished(request(caller(cloud), server_id, "start")).state == "succeeded"
+
+
+def test_a_guest_that_is_gone_makes_its_server_an_error_and_keeps_its_claim(cloud: Cloud) -> None:
+    server_id = living(cloud)
+    hypervisor(cloud).lose(server_id)
+    eventually(lambda: cloud.server(server_id).vm_state == "error", 10)
+    fault = cloud.server(server_id).fault
+    assert fault is not None
+    assert fault["reason"] == "guest_lost"
+    assert len(cloud.scalars(select(Allocation))) == 1
+    assert cloud.finished(request(caller(cloud), server_id, "delete")).state == "succeeded"
+    assert cloud.scalars(select(Allocation)) == []
+
+
+def test_a_database_restored_from_a_backup_destroys_nothing(cloud: Cloud) -> None:
+    server_id = living(cloud)
+    with cloud.engine.begin() as connection:
+        connection.execute(
+            update(Server).values(fence=0, host=None, vm_state="deleted", deleted_at=1)
+        )
+    eventually(lambda: "restored from a backup" in cloud.log("control"), 10)
+    guest = hypervisor(cloud).find(server_id)
+    assert guest is not None
+    assert guest.power_state == 1
+    assert cloud.scalars(select(Cleanup)) == []
+
+
+def test_what_comes_back_of_a_deleted_server_is_removed(cloud: Cloud) -> None:
+    server_id = living(cloud)
+    state = cloud.directory / "hosts/n1/fake.json"
+    backup = state.read_text()
+    assert cloud.finished(request(caller(cloud), server_id, "delete")).state == "succeeded"
+    cloud.kill("host-n1")
+    state.write_text(backup)
+    cloud.start_host("n1")
+    eventually(lambda: hypervisor(cloud).find(server_id) is None, 20, "the old guest is removed")
+    eventually(lambda: not cloud.scalars(select(Cleanup)), 10, "nothing is owed")
+
+
+def test_guests_that_a_stop_of_the_cloud_switched_off_are_started_again(cloud: Cloud) -> None:
+    server_id = living(cloud)
+    (cloud.directory / "hosts/n1/stopping").touch()
+    cloud.kill("host-n1")
+    hypervisor(cloud).power_off_itself(server_id)
+    cloud.start_host("n1")
+    eventually(
+        lambda: (guest := hypervisor(cloud).find(server_id)) and guest.power_state == 1,
+        20,
+        "the guest runs again",
+    )
+    assert cloud.server(server_id).vm_state == "active"
+
+
+def test_a_second_machine_under_the_same_name_is_refused(cloud: Cloud) -> None:
+    with cloud.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE hosts SET uuid = '00000000-0000-0000-0000-000000000001'")
+    worker = cloud.processes["host-n1"]
+    eventually(lambda: worker.poll() is not None, 20, "the worker ends")
+    assert "belongs to the machine" in cloud.log("host-n1")
