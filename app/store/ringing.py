@@ -47,6 +47,16 @@ def due_actions(session: Session, hosts: list[str]) -> list[tuple[Action, Server
     return [(action, servers[action.server_id]) for action in taken]
 
 
+def not_sent(session: Session, ids: list[str]) -> None:
+    """A publish that raised does not count: these actions and cleanups are due again at once."""
+    for table in (Action, Cleanup):
+        session.execute(
+            update(table)
+            .where(table.id.in_(ids), table.rings > 0)
+            .values(next_ring_at=now(), rings=table.rings - 1)
+        )
+
+
 def due_cleanups(session: Session, hosts: list[str]) -> list[Cleanup]:
     """Cleanups whose ring is due, on hosts that can be reached."""
     ids = list(
@@ -111,9 +121,9 @@ def ring_host(session: Session, host: str) -> None:
 def overdue(session: Session) -> list[str]:
     """Ids of unfinished actions, for the deadlines to look at; the oldest first.
 
-    Those with a host that is down are among them.
+    Those with a host that is away are among them.
     """
-    down = select(Host.name).where(Host.state == "down").scalar_subquery()
+    away = select(Host.name).where(Host.state.in_(("down", "driver_down"))).scalar_subquery()
     return list(
         session.scalars(
             select(Action.id)
@@ -122,7 +132,7 @@ def overdue(session: Session) -> list[str]:
                 or_(
                     Action.deadline <= now(),
                     Action.stage_started_at <= now() - 5.0,
-                    Action.host.in_(down),
+                    Action.host.in_(away),
                 ),
             )
             .order_by(Action.created_at)
@@ -154,7 +164,7 @@ def ended_without_settle(session: Session, since: float) -> list[Action]:
                 ),
             )
             .order_by(Action.finished_at)
-            .limit(LIMIT)
+            .limit(5 * LIMIT)
         )
     )
 

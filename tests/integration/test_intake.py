@@ -18,6 +18,7 @@ from app.domain.message import (
     BuildPlan,
     HostMessage,
     Key,
+    Outcome,
 )
 from app.domain.resources import Resources
 from app.tasks.host.effects import Effects
@@ -113,7 +114,7 @@ def test_a_removal_that_failed_is_tried_again_when_asked_again(tmp_path: Path) -
 
 def test_a_newer_message_cancels_the_running_task_and_silences_it(tmp_path: Path) -> None:
     host = intake(tmp_path, fake_delay=30.0)
-    answers: list[object] = []
+    answers: list[Outcome | None] = []
     building = threading.Thread(target=lambda: answers.append(host.handle(message("build"))))
     building.start()
     eventually(lambda: any(seen.started for seen in host.tasks.sightings()), 5, "the build runs")
@@ -121,7 +122,12 @@ def test_a_newer_message_cancels_the_running_task_and_silences_it(tmp_path: Path
     building.join(5)
     assert answer is not None
     assert answer.result == ABSENT
-    assert answers == [None]
+    [superseded] = answers
+    assert superseded is not None
+    assert (superseded.key.fence, superseded.result) == (5, FAILED)
+    record = host.journal.get("s1")
+    assert record is not None
+    assert record.outcome == answer
     assert host.effects.driver.find("s1") is None
 
 
@@ -156,3 +162,12 @@ def test_a_stage_that_hosts_do_not_have_is_an_answer_not_a_crash(
     assert answer is not None
     assert answer.fault is not None
     assert answer.fault.code == "bug"
+
+
+def test_a_cleanup_at_a_known_fence_runs_though_it_is_of_no_action(tmp_path: Path) -> None:
+    host = intake(tmp_path)
+    host.handle(message("destroy", fence=5))
+    owed = replace(message("destroy", fence=5, action="c1", direction="undo"), kind="cleanup")
+    answer = host.handle(owed)
+    assert answer is not None
+    assert (answer.key.action_id, answer.result) == ("c1", ABSENT)

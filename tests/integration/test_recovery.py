@@ -155,6 +155,28 @@ def test_a_host_that_stays_away_loses_its_build_and_cleans_up_on_return(cloud: C
     assert cloud.server(server_id).vm_state == "active"
 
 
+def test_a_delete_does_not_wait_for_a_hypervisor_that_does_not_answer(cloud: Cloud) -> None:
+    cloud.settings |= {"down_after": "6", "session_seconds": "4"}
+    cloud.start_control()
+    cloud.start_host("n1")
+    cloud.hosts_up("n1")
+    who = caller(cloud)
+    [(server_id, action_id)] = create(cloud, who, add_image(cloud, who.project_id))
+    cloud.finished(action_id)
+    cloud.kill("host-n1")
+    cloud.start_host("n1", fake_faults="healthy=always,destroy=always")
+    eventually(
+        lambda: cloud.scalars(select(Host.state)) == ["driver_down"], 30, "its driver is down"
+    )
+    assert cloud.finished(request(who, server_id, "delete"), 30).state == "succeeded"
+    assert cloud.server(server_id).deleted_at is not None
+    assert [owed.host for owed in cloud.scalars(select(Cleanup))] == ["n1"]
+    cloud.kill("host-n1")
+    cloud.start_host("n1")
+    eventually(lambda: not cloud.scalars(select(Cleanup)), 30, "n1 has cleaned up")
+    nothing_is_held(cloud)
+
+
 def test_redis_losing_all_its_data_costs_nothing(cloud: Cloud) -> None:
     cloud.start_control()
     cloud.start_host("n1", fake_delay="3")

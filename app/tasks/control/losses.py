@@ -6,30 +6,14 @@ from sqlalchemy.orm import Session
 
 from app.config import settings
 from app.domain.advice import advised
-from app.domain.message import UNDO, Fault
-from app.models import Action, Server
+from app.domain.message import DO, UNDO, Fault
+from app.models import Action, Host, Server
 from app.store import actions, cleanups, endings, hosts, ringing
-from app.store.database import clock
+from app.store.database import clock, transaction
 from app.tasks.control import verdict
 from app.tasks.workflow import WORKFLOWS
 
 LOST = "host_lost"
-
-
-def host_went_down(session: Session, host: str) -> list[Action]:
-    """Move on everything that was with `host`; in-place actions wait for it to their deadline.
-
-    Returns the actions that ended.
-    """
-    ended: list[Action] = []
-    for action_id in ringing.on_host(session, host):
-        held = actions.lock(session, action_id)
-        if held is None or held[0].finished_at is not None or held[0].host != host:
-            continue
-        leave_down_host(session, *held)
-        if held[0].finished_at is not None:
-            ended.append(held[0])
-    return ended
 
 
 def leave_down_host(session: Session, action: Action, server: Server) -> None:
@@ -63,7 +47,7 @@ def expire(session: Session, action_id: str) -> Action | None:
         return None
     action, server = held
     host = hosts.get(session, action.host) if action.host else None
-    if host is not None and host.state == hosts.DOWN:
+    if host is not None and _is_lost_with(host, action):
         leave_down_host(session, action, server)
     if action.finished_at is not None:
         return action
@@ -90,6 +74,14 @@ def expire(session: Session, action_id: str) -> Action | None:
     return action if action.finished_at is not None else None
 
 
+def _is_lost_with(host: Host, action: Action) -> bool:
+    """Whether the action need not wait for its host; a build that runs may outlive its driver."""
+    if host.state == hosts.DRIVER_DOWN:
+        began = action.direction == DO and action.stage_started_at is not None
+        return not (action.kind == "create" and began)
+    return host.state == hosts.DOWN
+
+
 def _past(session: Session, action: Action) -> str | None:
     """Which deadline the action is past, in words; None when it is not."""
     configured, time = settings(), clock(session)
@@ -112,11 +104,23 @@ def _past(session: Session, action: Action) -> str | None:
     return f"not done after {limit:.0f} s" if running >= limit else None
 
 
-def host_is_down(session: Session, name: str) -> list[Action] | None:
-    """Declare a host down and move on what was with it; None when another sweep was first."""
-    host = hosts.get(session, name)
-    if host is None or host.state == hosts.DOWN:
-        return None
-    if not hosts.set_state(session, name, host.state, hosts.DOWN):
-        return None
-    return host_went_down(session, name)
+def host_is_down(name: str, state: str) -> list[Action] | None:
+    """Declare a host down and move on what was with it; None when another sweep was first.
+
+    In-place actions wait for it to their deadline. One transaction each: what a crash between
+    them leaves, `expire` finds. Returns the actions that ended.
+    """
+    with transaction() as session:
+        if not hosts.set_state(session, name, state, hosts.DOWN):
+            return None
+        left = ringing.on_host(session, name)
+    ended: list[Action] = []
+    for action_id in left:
+        with transaction() as session:
+            held = actions.lock(session, action_id)
+            if held is None or held[0].finished_at is not None or held[0].host != name:
+                continue
+            leave_down_host(session, *held)
+            if held[0].finished_at is not None:
+                ended.append(held[0])
+    return ended

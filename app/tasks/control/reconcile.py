@@ -99,13 +99,16 @@ def _guest(
             host_fence=entry.fence,
         )
         return []
+    if entry.busy:
+        return []
     if server.deleted_at is not None or server.host != host:
         _remove_if_not_ours(session, host, server, entry.fence)
         return []
     residents.found(session, server.id)
-    if entry.busy or actions.unfinished(session, server.id) is not None:
+    if actions.unfinished(session, server.id) is not None:
         return []
-    if entry.fence < server.fence:
+    to_start = entry.restart and server.vm_state == states.ACTIVE
+    if entry.fence < server.fence and not to_start:
         begun = servers.sync(session, server, f"{request_id}-{server.id}")
     else:
         begun = _power(session, server, entry, f"{request_id}-{server.id}")

@@ -13,7 +13,7 @@ import time
 import uuid
 
 import redis
-from celery import bootsteps, chain, current_app
+from celery import Signature, bootsteps, chain, current_app
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import logs
@@ -33,6 +33,7 @@ log = logs.get(__name__)
 STALE_PASS_SECONDS = 60.0
 GAP_SECONDS = 5.0
 PURGE_SECONDS = 600.0
+LOOK_BACK_SECONDS = 60.0
 SLOW = [step.name for flow in WORKFLOWS.values() for step in flow.steps if step.slow]
 
 
@@ -45,7 +46,7 @@ class Sweep:
         self.finished = self.healthy_since = time.monotonic()
         self.touched = 0.0
         self.purged = 0.0
-        self.stored: float | None = None
+        self.stored: set[str] = set()
         self._end = threading.Event()
 
     def start(self) -> None:
@@ -83,8 +84,10 @@ class Sweep:
         try:
             self._look_at_hosts()
         except redis.RedisError as error:
+            # Nothing could be rung: rows that are due stay due.
             self._distrust(time.monotonic())
             log.warning("Redis is away", error=str(error))
+            return
         if time.monotonic() - self.healthy_since >= settings().down_after:
             self._expire()
         self._ring()
@@ -107,7 +110,8 @@ class Sweep:
             cloud = plans.cloud_id(session)
         board.announce(cloud)
         beats = [beat for beat in beats if beat.cloud_id == cloud]
-        fresh, stale = self.watch.look(beats, list(rows), time.monotonic())
+        alive = [name for name, row in rows.items() if row.state != hosts.DOWN]
+        fresh, stale = self.watch.look(beats, alive, time.monotonic())
         for beat in fresh:
             self._apply(beat, rows.get(beat.host))
         if time.monotonic() - self.touched > 10.0:
@@ -115,8 +119,7 @@ class Sweep:
             with transaction() as session:
                 hosts.touch(session, [beat.host for beat in fresh])
         for name in stale:
-            if rows[name].state != hosts.DOWN:
-                self._declare_down(name)
+            self._declare_down(name, rows[name].state)
 
     def _check_epoch(self) -> None:
         found = board.epoch(str(uuid.uuid4()))
@@ -164,9 +167,8 @@ class Sweep:
         with transaction() as session:
             actions.sightings(session, seen)
 
-    def _declare_down(self, name: str) -> None:
-        with transaction() as session:
-            ended = losses.host_is_down(session, name)
+    def _declare_down(self, name: str, state: str) -> None:
+        ended = losses.host_is_down(name, state)
         if ended is not None:
             log.error("host is down: no heartbeat", host=name, seconds=settings().down_after)
         for action in ended or []:
@@ -182,13 +184,17 @@ class Sweep:
                 results.store(ended)
 
     def _store_results(self) -> None:
-        """What was pre-empted or cancelled, or was on no host, has no task to store its result."""
+        """What was pre-empted or cancelled, or was on no host, has no task to store its result.
+
+        A transaction may commit later than a younger one: each look goes back a little.
+        """
         with reading() as session:
-            since = self.stored or clock(session) - 60.0
+            since = clock(session) - LOOK_BACK_SECONDS
             ended = ringing.ended_without_settle(session, since)
         for action in ended:
-            results.store(action)
-        self.stored = max([since, *(action.finished_at or since for action in ended)])
+            if action.id not in self.stored:
+                results.store(action)
+        self.stored = {action.id for action in ended}
 
     def _purge(self) -> None:
         """Forget what nobody may ask for again, every now and then."""
@@ -198,26 +204,34 @@ class Sweep:
                 idempotency.purge(session)
 
     def _ring(self) -> None:
-        requests = set()
+        requests: dict[tuple[str, str], list[str]] = {}
+        messages_for: list[tuple[str, Signature]] = []
         with transaction() as session:
             reachable = ringing.names_in_state(session, (hosts.UP, hosts.RECONCILING))
-            due = ringing.due_actions(session, reachable)
-            signatures = []
-            for action, server in due:
+            for action, server in ringing.due_actions(session, reachable):
                 if not publish.is_on_host(action):
-                    requests.add((action.stage, action.request_id))
+                    requests.setdefault((action.stage, action.request_id), []).append(action.id)
                 elif ringing.dispatchable(session, action, SLOW):
-                    signatures.append(publish.host_stage(session, current_app, action, server))
+                    stage = publish.host_stage(session, current_app, action, server)
+                    messages_for += [(action.id, stage)] if stage else []
             for cleanup in ringing.due_cleanups(session, reachable):
                 host = session.get(Host, cleanup.host)
                 if host is not None:
                     message = messages.for_cleanup(session, cleanup, host)
-                    signatures.append(publish.on_host(current_app, "destroy", message))
-        for stage, request_id in sorted(requests):
-            self._send(stage, request_id)
-        for signature in signatures:
-            if signature is not None:
-                chain(signature, publish.settle(current_app), app=current_app).apply_async()
+                    stage = publish.on_host(current_app, "destroy", message)
+                    messages_for.append((cleanup.id, stage))
+        unsent = {one for ids in requests.values() for one in ids} | {i for i, _ in messages_for}
+        try:
+            for (stage_name, request_id), ids in sorted(requests.items()):
+                self._send(stage_name, request_id)
+                unsent -= set(ids)
+            for row_id, stage in messages_for:
+                chain(stage, publish.settle(current_app), app=current_app).apply_async()
+                unsent.discard(row_id)
+        finally:
+            if unsent:
+                with transaction() as session:
+                    ringing.not_sent(session, sorted(unsent))
 
     def _send(self, stage: str, argument: str) -> None:
         publish.control(current_app, stage, argument).apply_async()

@@ -11,12 +11,14 @@ from typing import Any
 
 from celery import Task, chain, current_app, shared_task
 from celery.exceptions import Ignore
+from sqlalchemy.exc import SQLAlchemyError
 
 from app import logs
 from app.config import settings
 from app.domain import states
-from app.domain.message import Key
+from app.domain.message import ABSENT, DONE, Key, Outcome
 from app.domain.message import outcome as read_outcome
+from app.errors import NovellaError
 from app.failpoints import reach
 from app.models import Action
 from app.store import actions, cleanups
@@ -81,26 +83,34 @@ def settle(self: Task, outcome: dict[str, Any]) -> dict[str, Any]:
     """Write a host's outcome into the row, if the row still stands where the host was sent."""
     read = read_outcome(outcome)
     reach(f"settle-{read.key.stage}.before")
-    with logs.bound(
-        request_id=read.request_id, server_id=read.server_id, task_id=read.key.action_id
-    ):
-        with transaction() as session:
-            held = actions.hold(session, read.key)
-            if held is not None and held[0].host == read.host:
-                verdict.apply(session, *held, read)
-                action = held[0]
-            else:
-                action = None
-                cleaned = read.result in ("done", "absent") and cleanups.done(
-                    session, read.key.action_id, read.host, read.key.fence
-                )
-        reach(f"settle-{read.key.stage}.after")
-        if action is None:
-            if not cleaned:
-                _store_again(read.key.action_id)
-            raise Ignore
-        log.info("settled", stage=read.key.stage, result=read.result, state=action.state)
-        return _go_on(self, action, read.key)
+    ids = {"server_id": read.server_id, "task_id": read.key.action_id}
+    with logs.bound(request_id=read.request_id, **ids):
+        try:
+            return _settle(self, read)
+        except (NovellaError, SQLAlchemyError, *board.AWAY) as error:
+            # Left to Celery, this would be stored as the action's own failure.
+            cause = str(error.__cause__ or "")
+            log.warning("not settled; the sweep rings again", error=str(error), cause=cause)
+            raise Ignore from error
+
+
+def _settle(task: Task, read: Outcome) -> dict[str, Any]:
+    cleaned = False
+    with transaction() as session:
+        held = actions.hold(session, read.key)
+        action = held[0] if held is not None and held[0].host == read.host else None
+        if held is not None and action is not None:
+            verdict.apply(session, *held, read)
+        elif read.result in (DONE, ABSENT):
+            key = read.key
+            cleaned = cleanups.done(session, key.action_id, read.host, key.fence)
+    reach(f"settle-{read.key.stage}.after")
+    if action is None:
+        if not cleaned:
+            _store_again(read.key.action_id)
+        raise Ignore
+    log.info("settled", stage=read.key.stage, result=read.result, state=action.state)
+    return _go_on(task, action, read.key)
 
 
 @shared_task(name="novella.reconcile")

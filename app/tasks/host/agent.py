@@ -10,6 +10,7 @@ import fcntl
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -38,7 +39,7 @@ log = logs.get(__name__)
 AGENTS: dict[str, Agent] = {}
 HEALTH_SECONDS = 5.0
 CLOUD_SECONDS = 120.0
-EXIT_CONFIG = 78
+EXIT_SOFTWARE, EXIT_CONFIG = 70, 78
 
 
 class Agent:
@@ -61,11 +62,19 @@ class Agent:
 
     def start(self) -> None:
         """Begin in the background: a hung hypervisor must not hang the worker."""
-        threading.Thread(target=self._begin, name=f"agent-{self.name}", daemon=True).start()
+        threading.Thread(target=self._begin_or_end, name=f"agent-{self.name}", daemon=True).start()
 
     def stop(self) -> None:
         """Let the threads end; guests run on."""
         self.ended.set()
+
+    def _begin_or_end(self) -> None:
+        """A worker whose agent could not begin would drop every message: rather none."""
+        try:
+            self._begin()
+        except Exception:  # noqa: BLE001  (whatever it is, the supervisor starts the worker anew)
+            log.exception("the agent could not begin", host=self.name)
+            os._exit(EXIT_SOFTWARE)
 
     def _begin(self) -> None:
         self.cloud_id = self._find_cloud()
@@ -87,7 +96,18 @@ class Agent:
             ("progress", ProgressPoster(self.intake.tasks, self.ended).loop),
         )
         for name, loop in loops:
-            threading.Thread(target=loop, name=f"{name}-{self.name}", daemon=True).start()
+            threading.Thread(
+                target=self._keep, args=(loop,), name=f"{name}-{self.name}", daemon=True
+            ).start()
+
+    def _keep(self, loop: Callable[[], None]) -> None:
+        """Run a loop again after whatever ended it: a silent thread would be a silent host."""
+        while not self.ended.is_set():
+            try:
+                loop()
+            except Exception:  # noqa: BLE001  (see above)
+                log.exception("a loop of the agent failed; it goes on", host=self.name)
+                self.ended.wait(HEALTH_SECONDS)
 
     def _find_cloud(self) -> str:
         """The cloud's id: configured, remembered, or announced by the control plane."""

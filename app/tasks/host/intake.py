@@ -54,7 +54,8 @@ class Intake:
         if known is None or known.key.fence < key.fence:
             self.journal.put(fresh)
             return None, fresh
-        if known.key.fence > key.fence or known.key.action_id != key.action_id:
+        another = known.key.action_id != key.action_id and message.kind != "cleanup"
+        if known.key.fence > key.fence or another:
             return self._outcome(message, STALE, known_fence=known.key.fence), None
         if known.key != key:
             if known.state != RECORD_DONE and self.tasks.is_running(message.server_id):
@@ -83,8 +84,9 @@ class Intake:
             outcome = self._failed(message, Fault("cancelled", error.message, retriable=True))
         reach(f"{message.key.stage}.after")
         if not self.journal.finish(record, outcome):
+            # Still said: settle refuses it by its fence, and stores the result that stands.
             log.info("superseded", stage=message.key.stage, fence=message.key.fence)
-            return None
+            return outcome
         reach(f"{message.key.stage}.journalled")
         return outcome
 

@@ -135,6 +135,8 @@ class InventoryPoster:
         agent = self.agent
         noted = set(json.loads(agent.journal.note("to_restart") or "[]"))
         found = agent.driver.inventory()
+        if not found.complete:
+            raise HostFault("the host's guests could not be listed", code="inventory_incomplete")
         mark = agent.directory / "stopping"
         boot = agent.journal.note("boot_id")
         if mark.exists() or (boot is not None and boot != found.boot_id):
@@ -146,6 +148,8 @@ class InventoryPoster:
 
     def _forget_restarted(self, found: Inventory) -> None:
         """A guest that runs again, or is gone, no longer waits for its restart."""
+        if not found.complete:
+            return
         off = {guest.server_id for guest in found.guests if guest.power_state != RUNNING}
         if self._to_restart - off:
             self._to_restart &= off
