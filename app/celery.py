@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import functools
 import socket
+import warnings
 from typing import Any
 
 from celery import Celery
 from celery.apps.worker import Worker as CeleryWorker
+from celery.platforms import SecurityWarning
 from celery.signals import setup_logging
 from kombu.utils.objects import cached_property
 
@@ -25,6 +27,9 @@ ROLE_MODULES = {
     "host": ("app.tasks.host.tasks", "app.tasks.host.agent"),
 }
 
+
+# Celery warns of root before the worker begins; root is what a hypervisor's agent is.
+warnings.filterwarnings("ignore", category=SecurityWarning)
 
 _role: list[str] = []
 """What this process calls itself in its logs: set by the worker, before logging is set up."""
@@ -44,6 +49,7 @@ class Worker(CeleryWorker):
             self.app.conf.imports = ROLE_MODULES[role.name]
         # Gossip and mingle cost N² and seconds per reconnect; Celery has no setting for them.
         kwargs |= {"without_gossip": True, "without_mingle": True, "without_heartbeat": False}
+        kwargs["quiet"] = True  # no banner: a log is one JSON object a line
         super().__init__(app=app, hostname=hostname, **kwargs)
 
 

@@ -23,9 +23,12 @@ ADVICE = {
     "image_missing": "choose an image that exists",
     "image_too_big": "choose a flavor with a larger disk",
     "no_address": "choose another network, or delete servers that hold addresses",
-    "no_disk": "choose an image, or a flavor with a disk",
+    "no_disk": "choose an image and a flavor with a disk; a server that lost its disk can only be "
+    "deleted",
+    "no_guest": "delete the server and create it again",
     "no_subnet": "choose a network that has a subnet",
-    "no_valid_host": "choose a smaller flavor or another zone, or ask an operator for room",
+    "no_valid_host": "choose a smaller flavor or another zone, or ask an operator for room or for "
+    "hosts to be brought back",
     "stale": "an operator should run the checks for a restored database",
     "subnet_in_use": "an operator should free the subnet on the host, or give the network another",
     "unsafe_image": "upload an image without backing or data files",

@@ -10,7 +10,7 @@ from app.domain.guest import NOSTATE, RUNNING
 from app.domain.message import Fault
 from app.domain.resources import Resources
 from app.models import Action, Server
-from app.store import actions, addresses, claims, cleanups, quotas
+from app.store import actions, addresses, claims, cleanups, quotas, residents
 from app.store.database import clock
 
 
@@ -50,6 +50,7 @@ def gone(session: Session, action: Action, server: Server) -> None:
     server.host = None
     size = Resources(server.vcpus, server.ram_mb, server.disk_gb)
     quotas.give_back(session, server.project_id, quotas.needs(size, 1))
+    residents.found(session, server.id)
     session.flush()
     if not cleanups.any_of(session, server.id):
         addresses.release(session, server.id)

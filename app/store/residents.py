@@ -32,7 +32,7 @@ def has_cleanup(session: Session, server_id: str, host: str) -> bool:
 
 
 def found(session: Session, server_id: str) -> None:
-    """Forget that the server's guest was missed."""
+    """Forget that the server's guest was missed: it was seen, or the server is gone."""
     session.execute(delete(MissingGuest).where(MissingGuest.server_id == server_id))
 
 

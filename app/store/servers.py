@@ -219,6 +219,7 @@ def _accept(
         deadline=clock(session)
         + (configured.inplace_deadline if in_place else configured.accept_deadline),
         stage_started_at=clock(session),
+        created_at=clock(session),
     )
     session.add(action)
     session.flush()

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from gunicorn.glogging import Logger
+
 from app import logs
 from app.config import settings
 from app.errors import NovellaError
@@ -26,6 +28,14 @@ graceful_timeout = 10
 accesslog = None
 errorlog = "-"
 control_socket_disable = True
+
+
+class logger_class(Logger):  # noqa: N801  (gunicorn's name for it)
+    """gunicorn's own lines in the shape of all others."""
+
+    def setup(self, cfg: Any) -> None:
+        """See gunicorn."""
+        logs.configure(_settings, "web")
 
 
 def post_worker_init(worker: Any) -> None:

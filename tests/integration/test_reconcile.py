@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import select, update
 
+from app.celery import publisher
 from app.config import load
-from app.models import Allocation, Cleanup, Server
+from app.models import Allocation, Cleanup, Host, Port, Server
+from app.tasks import publish
 from app.virt.fake import FakeDriver
 from tests.asking import add_image, caller, create, request
 from tests.cloud import Cloud, eventually
@@ -103,3 +106,21 @@ def test_a_second_machine_under_the_same_name_is_refused(cloud: Cloud) -> None:
     worker = cloud.processes["host-n1"]
     eventually(lambda: worker.poll() is not None, 20, "the worker ends")
     assert "belongs to the machine" in cloud.log("host-n1")
+
+
+def test_an_inventory_from_before_a_delete_leaves_nothing_owed(cloud: Cloud) -> None:
+    server_id = living(cloud)
+    cloud.settings["inventory_seconds"] = "3600"
+    cloud.kill("host-n1")
+    cloud.start_host("n1")
+    redis = cloud.redis()
+    eventually(lambda: server_id in str(redis.get("inv:n1")), 20, "the guest is in the inventory")
+    old = str(redis.get("inv:n1"))
+    eventually(lambda: json.loads(old)["session"] in cloud.scalars(select(Host.session)), 20)
+    cloud.hosts_up("n1")
+    assert cloud.finished(request(caller(cloud), server_id, "delete")).state == "succeeded"
+    redis.set("inv:n1", old)
+    publish.control(publisher(), "reconcile", "n1").apply_async()
+    eventually(lambda: "removing what moved" in cloud.log("control"), 10)
+    eventually(lambda: not cloud.scalars(select(Cleanup)), 20, "nothing is owed")
+    assert cloud.scalars(select(Port)) == []

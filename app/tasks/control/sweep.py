@@ -33,6 +33,7 @@ log = logs.get(__name__)
 STALE_PASS_SECONDS = 60.0
 GAP_SECONDS = 5.0
 PURGE_SECONDS = 600.0
+TOUCH_SECONDS = 10.0
 LOOK_BACK_SECONDS = 60.0
 SLOW = [step.name for flow in WORKFLOWS.values() for step in flow.steps if step.slow]
 
@@ -45,6 +46,7 @@ class Sweep:
         self.epoch: str | None = None
         self.finished = self.healthy_since = time.monotonic()
         self.touched = 0.0
+        self.heard: set[str] = set()
         self.purged = 0.0
         self.stored: set[str] = set()
         self._end = threading.Event()
@@ -114,10 +116,12 @@ class Sweep:
         fresh, stale = self.watch.look(beats, alive, time.monotonic())
         for beat in fresh:
             self._apply(beat, rows.get(beat.host))
-        if time.monotonic() - self.touched > 10.0:
+        self.heard |= {beat.host for beat in fresh}
+        if time.monotonic() - self.touched > TOUCH_SECONDS:
             self.touched = time.monotonic()
             with transaction() as session:
-                hosts.touch(session, [beat.host for beat in fresh])
+                hosts.touch(session, sorted(self.heard))
+            self.heard.clear()
         for name in stale:
             self._declare_down(name, rows[name].state)
 
