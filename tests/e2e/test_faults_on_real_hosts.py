@@ -179,46 +179,25 @@ def test_a_delete_during_a_download_ends_it_within_a_second(
     proxy.close()
 
 
-def test_ids_are_on_every_line_and_no_secret_is_in_logs_results_or_flower(
-    cloud: Cloud, hypervisors: Callable[[str], OwnLibvirtd], tiny_image: Path
-) -> None:
-    n1 = hypervisors("n1")
-    cloud.start_control(log_level="DEBUG")
-    cloud.start_host("n1", libvirt_uri=n1.uri, log_level="DEBUG")
-    port = free_port()
-    cloud.spawn(
-        "flower",
-        [sys.executable, "-m", "app.cli.flower", f"--port={port}"]
-        + ["--address=127.0.0.1", "--basic-auth=op:flower-pass"],
-    )
-    cloud.hosts_up("n1", seconds=60)
-    client = Client(f"http://127.0.0.1:{cloud.web_port}")
-    image = client.upload(tiny_image)
-    canary = "canary-9d1f7c55"
-    encoded = base64.b64encode(f"#!/bin/sh\n# {canary}\n".encode()).decode()
-    server = {
-        "name": "vm",
-        "imageRef": image,
-        "flavorRef": "6",
-        "adminPass": f"{canary}-pass",
-        "user_data": encoded,
-    }
-    answer = client.call("POST", "/compute/v2.1/servers", 202, json={"server": server})
-    task = client.finished(answer.headers["X-Task-Id"])
-    assert task["state"] == "succeeded", task["fault"]
-    broken = server | {"unknown_field": 1}
-    bodies = [client.call("POST", "/compute/v2.1/servers", 400, json={"server": broken}).text]
-    long = server | {"user_data": encoded * 4000}
-    long_answer = client.session.post(
-        f"{client.root}/compute/v2.1/servers", json={"server": long}, timeout=30
-    )
-    assert long_answer.status_code in (400, 413)
-    bodies.append(long_answer.text)
-    with pytest.raises(AssertionError) as refused:
-        Client(client.root, password=f"{canary}-wrong")
-    bodies.append(str(refused.value))
-    bodies.append(json.dumps(client.task(answer.headers["X-Task-Id"])))
+CANARY = "canary-9d1f7c55"
+ENCODED = base64.b64encode(f"#!/bin/sh\n# {CANARY}\n".encode()).decode()
 
+
+def refused_bodies(client: Client, server: dict[str, object]) -> list[str]:
+    """What clients are told whose requests bear secrets and are wrong."""
+    path = f"{client.root}/compute/v2.1/servers"
+    bodies = []
+    for wrong in ({"unknown_field": 1}, {"user_data": ENCODED * 4000}):
+        answer = client.session.post(path, json={"server": server | wrong}, timeout=30)
+        assert answer.status_code in (400, 413)
+        bodies.append(answer.text)
+    with pytest.raises(AssertionError) as refused:
+        Client(client.root, password=f"{CANARY}-wrong")
+    return [*bodies, str(refused.value)]
+
+
+def flower_tasks(cloud: Cloud, port: int) -> str:
+    """All that Flower's API tells of tasks, for whom knows its password."""
     flower = requests.Session()
     flower.trust_env = False
     url = f"http://127.0.0.1:{port}/api/tasks"
@@ -227,24 +206,48 @@ def test_ids_are_on_every_line_and_no_secret_is_in_logs_results_or_flower(
         lambda: flower.get(url, auth=("op", "flower-pass"), timeout=10).json(), 20, "tasks shown"
     )
     assert any(entry["name"] == "novella.build" for entry in shown.values())
-    bodies.append(json.dumps(shown))
+    return json.dumps(shown)
 
-    request_id = client.task(answer.headers["X-Task-Id"])["request_id"]
+
+def check_ids(cloud: Cloud, task: dict[str, object]) -> None:
+    """Every line of the request, from web to host, bears all three ids."""
     for process in ("web", "control", "host-n1"):
-        lines = [json.loads(line) for line in cloud.log(process).splitlines() if line[:1] == "{"]
-        mine = [line for line in lines if line.get("request_id") == request_id]
+        lines = [json.loads(line) for line in cloud.log(process).splitlines()]
+        mine = [line for line in lines if line.get("request_id") == task["request_id"]]
         assert mine, process
         for line in mine:
             assert line.get("server_id") == task["server_id"], line
             assert line.get("task_id") == task["id"], line
 
+
+def test_ids_are_on_every_line_and_no_secret_is_in_logs_results_or_flower(
+    cloud: Cloud, hypervisors: Callable[[str], OwnLibvirtd], tiny_image: Path
+) -> None:
+    cloud.start_control(log_level="DEBUG")
+    cloud.start_host("n1", libvirt_uri=hypervisors("n1").uri, log_level="DEBUG")
+    port = free_port()
+    cloud.spawn(
+        "flower",
+        [sys.executable, "-m", "app.cli.flower", f"--port={port}"]
+        + ["--address=127.0.0.1", "--basic-auth=op:flower-pass"],
+    )
+    cloud.hosts_up("n1", seconds=60)
+    client = Client(f"http://127.0.0.1:{cloud.web_port}")
+    server: dict[str, object] = {"name": "vm", "imageRef": client.upload(tiny_image)}
+    server |= {"flavorRef": "6", "adminPass": f"{CANARY}-pass", "user_data": ENCODED}
+    answer = client.call("POST", "/compute/v2.1/servers", 202, json={"server": server})
+    task = client.finished(answer.headers["X-Task-Id"])
+    assert task["state"] == "succeeded", task["fault"]
+    check_ids(cloud, task)
+
+    texts = refused_bodies(client, server)
+    texts += [json.dumps(task), flower_tasks(cloud, port)]
     redis = cloud.redis()
     results = [str(redis.get(key)) for key in redis.scan_iter("celery-task-meta-*")]
     logs = [path.read_text(errors="replace") for path in cloud.directory.glob("*.log")]
     assert len(results) >= 1
     assert len(logs) >= 5
-    secrets = (canary, encoded, client.token, PASSWORDS["novella"])
-    for text in [*bodies, *results, *logs]:
-        for secret in secrets:
+    for text in [*texts, *results, *logs]:
+        for secret in (CANARY, ENCODED, client.token, PASSWORDS["novella"]):
             assert secret not in text, text[max(0, text.find(secret) - 300) :][:600]
     assert client.finished(client.delete(task["server_id"]))["state"] == "succeeded"
