@@ -32,6 +32,7 @@ class SlowProxy:
 
     def __init__(self, to_port: int, bytes_per_second: int) -> None:
         self.to_port, self.rate = to_port, bytes_per_second
+        self.download_ended = 0.0
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = self._server.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -46,8 +47,7 @@ class SlowProxy:
             threading.Thread(target=self._copy, args=(client, web, 0), daemon=True).start()
             threading.Thread(target=self._copy, args=(web, client, self.rate), daemon=True).start()
 
-    @staticmethod
-    def _copy(source: socket.socket, target: socket.socket, rate: int) -> None:
+    def _copy(self, source: socket.socket, target: socket.socket, rate: int) -> None:
         try:
             while block := source.recv(65536):
                 target.sendall(block)
@@ -56,6 +56,8 @@ class SlowProxy:
         except OSError:
             pass
         finally:
+            if rate:
+                self.download_ended = time.monotonic()
             for end in (source, target):
                 end.close()
 
@@ -171,6 +173,8 @@ def test_a_delete_during_a_download_ends_it_within_a_second(
     deleted = client.finished(client.delete(server_id))
     assert deleted["state"] == "succeeded"
     assert time.monotonic() - begun < 1.5
+    eventually(lambda: proxy.download_ended, 5, "the download ends")
+    assert proxy.download_ended - begun < 1.0
     assert client.task(task_id)["state"] == "cancelled"
     nothing_is_held(cloud)
     unchanged(n1, cloud, before)

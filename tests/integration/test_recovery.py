@@ -199,6 +199,8 @@ def test_what_was_accepted_while_redis_was_away_runs_when_it_is_back(cloud: Clou
     begun = time.monotonic()
     [(_, action_id)] = create(cloud, who, image)
     assert time.monotonic() - begun < 3
+    eventually(lambda: cloud.log("control").count("Redis is away") >= 4, 40, "sweeps fail")
+    assert cloud.action(action_id).rings == 0, "a ring that nobody heard does not count"
     cloud.start_redis()
     assert cloud.finished(action_id, 60).state == "succeeded"
 
@@ -213,3 +215,12 @@ def test_only_one_action_of_a_server_runs_at_a_time(cloud: Cloud) -> None:
     request(who, server_id, "stop", ring=False)
     with pytest.raises(Conflict, match="task_state powering-off"):
         request(who, server_id, "reboot", type="SOFT")
+
+
+def test_a_worker_whose_agent_cannot_begin_ends_and_says_why(cloud: Cloud) -> None:
+    cloud.start_control()
+    cloud.start_host("n1", driver="app.virt.fake:NoSuchDriver")
+    worker = cloud.processes["host-n1"]
+    eventually(lambda: worker.poll() is not None, 20, "the worker ends")
+    assert worker.returncode in (70, 78)
+    assert "NoSuchDriver" in cloud.log("host-n1")
