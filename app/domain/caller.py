@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Caller:
-    """The authenticated user, the project it acts for, its roles there, and the request's id."""
+    """The authenticated user, the project it acts for, its roles there, and the request's id.
+
+    `is_system`: the token is scoped to the whole cloud and to no project.
+    """
 
     user_id: str
     project_id: str
@@ -15,6 +18,7 @@ class Caller:
     request_id: str
     user_name: str = ""
     project_name: str = ""
+    is_system: bool = False
 
     @property
     def is_admin(self) -> bool:

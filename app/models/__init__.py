@@ -18,7 +18,7 @@ from app.models.image import Image
 from app.models.keypair import Keypair
 from app.models.network import Network, Port, Subnet
 from app.models.quota import Quota, QuotaUsage
-from app.models.server import Server, ServerNic
+from app.models.server import Server, ServerNic, ServerTag
 
 __all__ = [
     "Action",
@@ -46,6 +46,7 @@ __all__ = [
     "RoleAssignment",
     "Server",
     "ServerNic",
+    "ServerTag",
     "Subnet",
     "User",
     "new_id",

@@ -12,6 +12,7 @@ class Host(Base):
     """A hypervisor. `state` is up, down, reconciling or driver_down; use is SUM(allocations).
 
     RAM in MiB, disk in GiB. `generation` is the inventory that was last reconciled, in `session`.
+    `number` is the id that Nova's API shows below 2.53.
     """
 
     __tablename__ = "hosts"
@@ -21,6 +22,7 @@ class Host(Base):
 
     name: Mapped[str] = mapped_column(String(255), primary_key=True)
     uuid: Mapped[str] = mapped_column(String(36), unique=True)
+    number: Mapped[int] = mapped_column(unique=True)
     session: Mapped[str] = mapped_column(String(36))
     state: Mapped[str] = mapped_column(String(16))
     enabled: Mapped[bool] = mapped_column(default=True)

@@ -44,6 +44,7 @@ class User(Base):
     password_hash: Mapped[str | None] = mapped_column(String(255))
     default_project_id: Mapped[str | None] = mapped_column(String(64))
     email: Mapped[str | None] = mapped_column(String(255))
+    description: Mapped[str] = mapped_column(Text, default="")
     enabled: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[float] = mapped_column(default=now())
 
@@ -55,6 +56,7 @@ class Role(Base):
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True, default=new_id)
     name: Mapped[str] = mapped_column(String(255), unique=True)
+    description: Mapped[str] = mapped_column(Text, default="")
 
 
 class RoleAssignment(Base):

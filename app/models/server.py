@@ -34,6 +34,7 @@ class Server(Base):
     fence: Mapped[int] = mapped_column(default=0)
     host: Mapped[str | None] = mapped_column(String(255))
     locked: Mapped[str | None] = mapped_column(String(16))
+    locked_reason: Mapped[str | None] = mapped_column(String(255))
     fault: Mapped[dict[str, Any] | None] = mapped_column()
 
     flavor_id: Mapped[str] = mapped_column(String(255))
@@ -50,6 +51,8 @@ class Server(Base):
     public_key: Mapped[str | None] = mapped_column(Text)
     user_data: Mapped[str | None] = mapped_column(Text)
     config_drive: Mapped[bool] = mapped_column(default=False)
+    disk_config: Mapped[str] = mapped_column(String(6), default="MANUAL")
+    scheduler_hints: Mapped[dict[str, Any]] = mapped_column(default=dict)
     meta: Mapped[dict[str, Any]] = mapped_column("metadata", default=dict)
     availability_zone: Mapped[str | None] = mapped_column(String(255))
     forced_host: Mapped[str | None] = mapped_column(String(255))
@@ -74,3 +77,15 @@ class ServerNic(Base):
     position: Mapped[int] = mapped_column(primary_key=True)
     network_id: Mapped[str] = mapped_column(ForeignKey("networks.id"))
     fixed_ip: Mapped[str | None] = mapped_column(String(39))
+
+
+class ServerTag(Base):
+    """A tag of a server."""
+
+    __tablename__ = "server_tags"
+    __table_args__ = (Index("ix_server_tags_tag", "tag"),)
+
+    server_id: Mapped[str] = mapped_column(
+        ForeignKey("servers.id", ondelete="CASCADE"), primary_key=True
+    )
+    tag: Mapped[str] = mapped_column(String(60), primary_key=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import case, or_, select, update
+from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict
-from app.models import Cleanup, Host, now
+from app.models import Cleanup, Cloud, Host, now
 from app.store.database import changed
 
 UP, DOWN, RECONCILING, DRIVER_DOWN = "up", "down", "reconciling", "driver_down"
@@ -42,7 +42,9 @@ def register(session: Session, name: str, uuid: str, facts: dict[str, Any]) -> H
     """
     host = session.scalars(select(Host).where(Host.name == name).with_for_update()).first()
     if host is None:
-        host = Host(name=name, uuid=uuid, **facts)
+        session.execute(select(Cloud.id).with_for_update())  # numbers are given one by one
+        number = (session.scalar(select(func.max(Host.number))) or 0) + 1
+        host = Host(name=name, uuid=uuid, number=number, **facts)
         session.add(host)
     elif host.uuid != uuid:
         raise Conflict(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Response
@@ -31,12 +32,14 @@ class Route(Resource):
 
     `streams_body`: the body limit does not hold, the resource sees to its own.
     `takes_image_token`: a Bearer token may stand for the caller; the resource checks it.
+    `policy`: the rule for each method that needs a token (`app.web.policy`); a test sees to it.
     """
 
     public = False
     public_methods: frozenset[str] = frozenset()
     streams_body = False
     takes_image_token = False
+    policy: Mapping[str, str] = {}
 
 
 def make_api(namespaces: list[Namespace]) -> NovellaApi:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from flask import current_app, g, request
+from oslo_policy.policy import Enforcer
 
 from app.config import Settings
 from app.domain.caller import Caller
@@ -22,6 +23,7 @@ class Web:
     keys: KeyRing
     tokens: Tokens
     watcher: Watcher
+    enforcer: Enforcer
     noauth: dict[str, Token] = field(default_factory=dict)
 
 

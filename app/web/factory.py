@@ -18,6 +18,7 @@ from app.web import (
     filters,
     health,
     noauth,
+    policy,
 )
 from app.web.api import make_api
 from app.web.context import Web
@@ -58,6 +59,7 @@ def _parts(settings: Settings) -> Web:
         tokens=Tokens(keys, Revocations(_revoked)),
         # Some threads always remain for requests that do not wait.
         watcher=Watcher(_look, max(1, settings.web_threads - SPARE_THREADS)),
+        enforcer=policy.make_enforcer(),
     )
 
 

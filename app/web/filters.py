@@ -10,8 +10,8 @@ from typing import Any
 from flask import Flask, Response, current_app, g, request
 
 from app import logs
-from app.errors import Invalid, TooLarge, Unauthorized
-from app.web import connection, context, microversions, noauth
+from app.errors import Forbidden, Invalid, TooLarge, Unauthorized
+from app.web import connection, context, microversions, noauth, policy
 from app.web.identity.tokens import DENIED
 
 _GLOBAL_ID = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -67,7 +67,8 @@ def _authenticate() -> None:
     g.caller = g.token.caller(context.request_id())
     logs.bind(project_id=g.caller.project_id, user_id=g.caller.user_id)
     if not g.caller.project_id and context.service() != "identity":
-        raise Unauthorized("This needs a token that is scoped to a project.")
+        raise Forbidden("This needs a token that is scoped to a project.")
+    policy.enforce(view)
 
 
 def _bearer() -> str | None:

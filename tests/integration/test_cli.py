@@ -39,6 +39,7 @@ def add_host(url: str, name: str) -> None:
     with Session(engine) as session, session.begin():
         session.add(
             Host(
+                number=sum(map(ord, name)),
                 name=name,
                 uuid=f"{name}-uuid",
                 session="s",

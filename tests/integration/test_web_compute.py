@@ -28,6 +28,7 @@ def add_host(name: str = "n1", zone: str = "nova", state: str = "up") -> None:
     with transaction() as session:
         session.add(
             Host(
+                number=(session.scalar(select(func.max(Host.number))) or 0) + 1,
                 name=name,
                 uuid=str(uuid.uuid4()),
                 session="s",

@@ -63,7 +63,7 @@ def test_without_a_scope_the_default_project_is_meant_and_unscoped_means_none(si
     assert "project" not in unscoped.json["token"]
     assert "catalog" not in unscoped.json["token"]
     headers = {"X-Auth-Token": unscoped.headers["X-Subject-Token"]}
-    assert site.get("/compute/v2.1/flavors", None, headers=headers).status_code == 401
+    assert site.get("/compute/v2.1/flavors", None, headers=headers).status_code == 403
     projects = site.get("/identity/v3/auth/projects", None, headers=headers).json["projects"]
     assert [one["name"] for one in projects] == ["novella"]
 

@@ -23,17 +23,18 @@ from app.web.api import Route, documented
 from app.web.body import Schema, parsed
 from app.web.compute import schemas
 from app.web.compute.versions import ns
+from app.web.policy import INSIDE, require
 
 Perform = Callable[[str, Any], Response]
-ACTIONS: dict[str, tuple[Schema, Perform]] = {}
+ACTIONS: dict[str, tuple[str, Schema, Perform]] = {}
 CONSOLE_SECONDS = 5.0
 
 
-def register(name: str, schema: Schema) -> Callable[[Perform], Perform]:
-    """Make a function of (server id, the action's value) the action `name`."""
+def register(name: str, rule: str, schema: Schema) -> Callable[[Perform], Perform]:
+    """Make a function of (server id, the action's value) the action `name`, guarded by `rule`."""
 
     def decorate(function: Perform) -> Perform:
-        ACTIONS[name] = (schema, function)
+        ACTIONS[name] = (rule, schema, function)
         return function
 
     return decorate
@@ -41,6 +42,8 @@ def register(name: str, schema: Schema) -> Callable[[Perform], Perform]:
 
 @ns.route("/v2.1/servers/<server_id>/action")
 class ServerAction(Route):
+    policy = {"post": INSIDE}
+
     @ns.doc(params={"Idempotency-Key": {"in": "header", "description": "makes repeats safe"}})
     @documented(ns, schemas.ACTION)
     def post(self, server_id: str) -> Response:
@@ -49,7 +52,8 @@ class ServerAction(Route):
         name = next(iter(given))
         if name not in ACTIONS:
             raise Invalid(f"There is no such action: {name[:64]}")
-        schema, perform = ACTIONS[name]
+        rule, schema, perform = ACTIONS[name]
+        require(rule)
         return perform(server_id, schema.check(given)[name])
 
 
@@ -60,25 +64,25 @@ def _accept(server_id: str, kind: str, args: dict[str, Any]) -> Response:
     return accept(work)
 
 
-@register("os-start", schemas.START)
+@register("os-start", "os_compute_api:servers:start", schemas.START)
 def start(server_id: str, value: Any) -> Response:
     """Start a stopped server."""
     return _accept(server_id, "start", {})
 
 
-@register("os-stop", schemas.STOP)
+@register("os-stop", "os_compute_api:servers:stop", schemas.STOP)
 def stop(server_id: str, value: Any) -> Response:
     """Stop a running server."""
     return _accept(server_id, "stop", {})
 
 
-@register("reboot", schemas.REBOOT)
+@register("reboot", "os_compute_api:servers:reboot", schemas.REBOOT)
 def reboot(server_id: str, value: Any) -> Response:
     """Reboot a server, by asking its system (SOFT) or by force (HARD)."""
     return _accept(server_id, "reboot", {"type": value["type"].upper()})
 
 
-@register("os-getConsoleOutput", schemas.CONSOLE)
+@register("os-getConsoleOutput", "os_compute_api:os-console-output", schemas.CONSOLE)
 def console_output(server_id: str, value: Any) -> Response:
     """The last lines of a server's serial console: the one call that waits for a host."""
     asked = value.get("length")

@@ -52,6 +52,8 @@ def _listing(view: Callable[[Flavor, views.Audience], dict[str, Any]]) -> Respon
 
 @ns.route("/v2.1/flavors")
 class Flavors(Route):
+    policy = {"get": "os_compute_api:flavors:index"}
+
     @ns.doc(params=_PARAMS)
     def get(self) -> Response:
         """List flavors."""
@@ -60,6 +62,8 @@ class Flavors(Route):
 
 @ns.route("/v2.1/flavors/detail")
 class FlavorsDetail(Route):
+    policy = {"get": "os_compute_api:flavors:detail"}
+
     @ns.doc(params=_PARAMS)
     def get(self) -> Response:
         """List flavors with all they have."""
@@ -68,6 +72,8 @@ class FlavorsDetail(Route):
 
 @ns.route("/v2.1/flavors/<flavor_id>")
 class OneFlavor(Route):
+    policy = {"get": "os_compute_api:flavors:show"}
+
     def get(self, flavor_id: str) -> Response:
         """Show a flavor."""
         with reading() as session:
@@ -77,6 +83,8 @@ class OneFlavor(Route):
 
 @ns.route("/v2.1/flavors/<flavor_id>/os-extra_specs")
 class FlavorExtraSpecs(Route):
+    policy = {"get": "os_compute_api:os-flavor-extra-specs:index"}
+
     def get(self, flavor_id: str) -> Response:
         """Show a flavor's extra specs."""
         with reading() as session:

@@ -56,6 +56,8 @@ def _event(event: ActionEvent) -> dict[str, Any]:
 
 @ns.route("/v2.1/servers/<server_id>/os-instance-actions")
 class InstanceActions(Route):
+    policy = {"get": "os_compute_api:os-instance-actions:list"}
+
     def get(self, server_id: str) -> Response:
         """List what was asked of a server, newest first."""
         with reading() as session:
@@ -66,6 +68,8 @@ class InstanceActions(Route):
 
 @ns.route("/v2.1/servers/<server_id>/os-instance-actions/<request_id>")
 class InstanceAction(Route):
+    policy = {"get": "os_compute_api:os-instance-actions:show"}
+
     def get(self, server_id: str, request_id: str) -> Response:
         """Show what one request did to a server, with its events."""
         caller = context.caller()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response, request
 
-from app.errors import Forbidden, Invalid
+from app.errors import Invalid
 from app.models import Keypair
 from app.store import keypairs
 from app.store.database import reading, transaction
@@ -15,25 +15,26 @@ from app.web.api import Route, documented
 from app.web.body import body
 from app.web.compute import schemas, sshkeys, views
 from app.web.compute.versions import ns
+from app.web.policy import INSIDE, require
 
 
-def _owner(given: str | None) -> str:
-    """Whose keys are meant: one's own, or (from 2.10) another's for an admin."""
-    caller = context.caller()
-    if given is None or context.version() < (2, 10) or given == caller.user_id:
-        return caller.user_id
-    if not caller.is_admin:
-        raise Forbidden("Policy doesn't allow keypairs of another user.")
-    return given
+def _owner(verb: str, given: str | None) -> str:
+    """Whose keys are meant: one's own, or (from 2.10) another's for whom the policy lets."""
+    own = context.caller().user_id
+    owner = own if given is None or context.version() < (2, 10) else given
+    require(f"os_compute_api:os-keypairs:{verb}", user_id=owner)
+    return owner
 
 
 @ns.route("/v2.1/os-keypairs")
 class Keypairs(Route):
+    policy = {"get": INSIDE, "post": INSIDE}
+
     @ns.doc(params={"user_id": "for administrators, from 2.10: whose keys"})
     def get(self) -> Response:
         """List one's key pairs."""
         with reading() as session:
-            owner = _owner(request.args.get("user_id"))
+            owner = _owner("index", request.args.get("user_id"))
             found = keypairs.page(session, owner, Page(query.PAGE_LIMIT))
         to = views.audience()
         return answer({"keypairs": [{"keypair": views.keypair(row, to)} for row in found]})
@@ -51,7 +52,7 @@ class Keypairs(Route):
         if public is None:
             private, public = sshkeys.generate("Generated-by-Novella")
         row = Keypair(
-            user_id=_owner(wanted.get("user_id")),
+            user_id=_owner("create", wanted.get("user_id")),
             name=wanted["name"],
             public_key=public,
             fingerprint=sshkeys.fingerprint(public),
@@ -70,14 +71,16 @@ def _unknown(wanted: dict[str, str]) -> bool:
 
 @ns.route("/v2.1/os-keypairs/<name>")
 class OneKeypair(Route):
+    policy = {"get": INSIDE, "delete": INSIDE}
+
     def get(self, name: str) -> Response:
         """Show a key pair's public key."""
         with reading() as session:
-            found = keypairs.get(session, _owner(request.args.get("user_id")), name)
+            found = keypairs.get(session, _owner("show", request.args.get("user_id")), name)
         return answer({"keypair": views.keypair_whole(found, views.audience())})
 
     def delete(self, name: str) -> Response:
         """Forget a key pair; servers keep their copies of it."""
         with transaction() as session:
-            keypairs.remove(session, _owner(request.args.get("user_id")), name)
+            keypairs.remove(session, _owner("delete", request.args.get("user_id")), name)
         return nothing(204 if context.version() >= (2, 2) else 202)

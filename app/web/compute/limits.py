@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from flask import Response, request
 
-from app.errors import Forbidden
 from app.store import quotas
 from app.store.database import reading
 from app.web import context
 from app.web.answers import answer
 from app.web.api import Route
 from app.web.compute.versions import ns
+from app.web.policy import require
 
 _LIMITS = {
     "maxTotalInstances": "instances",
@@ -42,13 +42,15 @@ _NETWORK = {
 
 @ns.route("/v2.1/limits")
 class Limits(Route):
+    policy = {"get": "os_compute_api:limits"}
+
     @ns.doc(params={"tenant_id": "for administrators: this project's"})
     def get(self) -> Response:
         """Show the project's limits and what it uses of them."""
         caller = context.caller()
         project = request.args.get("tenant_id") or caller.project_id
-        if project != caller.project_id and not caller.is_admin:
-            raise Forbidden("Policy doesn't allow another project's limits.")
+        if project != caller.project_id:
+            require("os_compute_api:limits:other_project")
         with reading() as session:
             limits, used = quotas.limits(session, project), quotas.usage(session, project)
         absolute = {name: limits[resource] for name, resource in _LIMITS.items()}

@@ -17,6 +17,7 @@ from app.errors import Forbidden, Invalid, NotFound
 from app.models import Flavor, Image
 from app.store import flavors, images, keypairs, networks, quotas, server_listing
 from app.web.body import is_true
+from app.web.policy import require
 
 GIB = 1024**3
 MIB = 1024**2
@@ -160,8 +161,7 @@ def _zone(session: Session, caller: Caller, given: str | None) -> tuple[str | No
     host = host.partition(":")[0]
     known = server_listing.zones(session)
     if host:
-        if not caller.is_admin:
-            raise Forbidden("Policy doesn't allow a host to be chosen.")
+        require("os_compute_api:servers:create:forced_host")
         if host not in {one.name for hosts in known.values() for one in hosts}:
             raise Invalid(f"Compute host {host} could not be found.")
     if zone and zone not in known and zone != "nova":

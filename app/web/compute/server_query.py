@@ -7,10 +7,11 @@ import re
 from flask import request
 
 from app.domain import states
-from app.errors import Forbidden, Invalid
+from app.errors import Invalid
 from app.store.paging import Page
 from app.store.server_listing import SORT_KEYS, ServerQuery
 from app.web import context, query, times
+from app.web.policy import require
 
 PARAMS = {
     "name": "a regular expression",
@@ -37,10 +38,8 @@ def parse() -> ServerQuery:
     """What the request's query asks for. Raises Invalid or Forbidden."""
     args, admin = request.args, context.caller().is_admin
     all_projects = bool(query.flag("all_tenants"))
-    if all_projects and not admin:
-        raise Forbidden(
-            "Policy doesn't allow os_compute_api:servers:index:get_all_tenants to be performed."
-        )
+    if all_projects:
+        require("os_compute_api:servers:index:get_all_tenants")
     since = args.get("changes-since")
     ids = args.getlist("uuid") or None
     return ServerQuery(

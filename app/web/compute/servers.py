@@ -36,6 +36,8 @@ def progress_of(found: Sequence[Server], extras: Extras) -> dict[str, int]:
 
 @ns.route("/v2.1/servers")
 class Servers(Route):
+    policy = {"get": "os_compute_api:servers:index", "post": "os_compute_api:servers:create"}
+
     @ns.doc(params=server_query.PARAMS)
     def get(self) -> Response:
         """List servers."""
@@ -75,6 +77,8 @@ def _paged(shown: list[dict[str, Any]], limit: int) -> dict[str, Any]:
 
 @ns.route("/v2.1/servers/detail")
 class ServersDetail(Route):
+    policy = {"get": "os_compute_api:servers:detail"}
+
     @ns.doc(params=server_query.PARAMS)
     def get(self) -> Response:
         """List servers with all they have."""
@@ -89,6 +93,8 @@ class ServersDetail(Route):
 
 @ns.route("/v2.1/servers/<server_id>")
 class OneServer(Route):
+    policy = {"get": "os_compute_api:servers:show", "delete": "os_compute_api:servers:delete"}
+
     def get(self, server_id: str) -> Response:
         """Show a server."""
         caller = context.caller()
@@ -110,6 +116,8 @@ class OneServer(Route):
 
 @ns.route("/v2.1/servers/<server_id>/ips")
 class ServerAddresses(Route):
+    policy = {"get": "os_compute_api:ips:index"}
+
     def get(self, server_id: str) -> Response:
         """Show a server's addresses by network."""
         with reading() as session:

@@ -6,11 +6,9 @@ from typing import Any
 
 from flask import Response
 
-from app.errors import Forbidden
 from app.models import Host
 from app.store import hosts, server_listing
 from app.store.database import reading
-from app.web import context
 from app.web.answers import answer
 from app.web.api import Route
 from app.web.compute.versions import ns
@@ -19,6 +17,8 @@ from app.web.times import micros
 
 @ns.route("/v2.1/os-availability-zone")
 class Zones(Route):
+    policy = {"get": "os_compute_api:os-availability-zone:list"}
+
     def get(self) -> Response:
         """List the availability zones."""
         return answer({"availabilityZoneInfo": [_zone(*one) for one in _zones()]})
@@ -26,12 +26,10 @@ class Zones(Route):
 
 @ns.route("/v2.1/os-availability-zone/detail")
 class ZonesDetail(Route):
+    policy = {"get": "os_compute_api:os-availability-zone:detail"}
+
     def get(self) -> Response:
         """List the availability zones with their hosts; for administrators."""
-        if not context.caller().is_admin:
-            raise Forbidden(
-                "Policy doesn't allow os_compute_api:os-availability-zone:detail to be performed."
-            )
         shown = [
             {**_zone(name, members), "hosts": {host.name: _services(host) for host in members}}
             for name, members in _zones()

@@ -42,6 +42,7 @@ def _subject() -> tuple[str, Token]:
 
 @ns.route("/v3/auth/tokens")
 class AuthTokens(Route):
+    policy = {"get": "identity:validate_token", "delete": "identity:revoke_token"}
     public_methods = frozenset({"POST"})
 
     @ns.doc(security=[])
@@ -68,6 +69,8 @@ class AuthTokens(Route):
 
 @ns.route("/v3/auth/catalog")
 class AuthCatalog(Route):
+    policy = {"get": "identity:get_auth_catalog"}
+
     def get(self) -> Response:
         """Show the services and where they are."""
         base = context.base_url()
@@ -77,6 +80,8 @@ class AuthCatalog(Route):
 
 @ns.route("/v3/auth/projects")
 class AuthProjects(Route):
+    policy = {"get": "identity:get_auth_projects"}
+
     def get(self) -> Response:
         """List the projects that one's token can be scoped to."""
         base = context.base_url()

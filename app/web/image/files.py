@@ -21,6 +21,7 @@ OCTETS = "application/octet-stream"
 
 @ns.route("/v2/images/<image_id>/file")
 class ImageFile(Route):
+    policy = {"put": "upload_image", "get": "download_image"}
     streams_body = True
     takes_image_token = True
 

@@ -19,6 +19,7 @@ from app.web.api import Route, documented
 from app.web.body import body
 from app.web.image import schemas, views
 from app.web.image.versions import ns
+from app.web.policy import require
 
 _OURS = frozenset(schemas.IMAGE.schema["properties"])
 _FILTERS = (
@@ -50,6 +51,8 @@ _PARAMS = {
 
 @ns.route("/v2/images")
 class Images(Route):
+    policy = {"get": "get_images", "post": "add_image"}
+
     @ns.doc(params=_PARAMS)
     def get(self) -> Response:
         """List images; a name that is no filter of ours is looked for among custom properties."""
@@ -131,8 +134,8 @@ def _new(wanted: dict[str, Any]) -> Image:
     caller = context.caller()
     if fixed := sorted(schemas.READ_ONLY & set(wanted)):
         raise Forbidden(f"Attribute '{fixed[0]}' is read-only.")
-    if wanted.get("visibility") == "public" and not caller.is_admin:
-        raise Forbidden("You are not authorized to make an image public.")
+    if wanted.get("visibility") == "public":
+        require("publicize_image")
     if wanted.get("owner", caller.project_id) != caller.project_id and not caller.is_admin:
         raise Forbidden(f"You are not permitted to create images owned by '{wanted['owner']}'.")
     return Image(
@@ -154,6 +157,8 @@ def _new(wanted: dict[str, Any]) -> Image:
 
 @ns.route("/v2/images/<image_id>")
 class OneImage(Route):
+    policy = {"get": "get_image", "delete": "delete_image"}
+
     def get(self, image_id: str) -> Response:
         """Show an image."""
         with reading() as session:

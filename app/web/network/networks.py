@@ -27,6 +27,8 @@ _COLUMNS = {
 
 @ns.route("/v2.0/networks")
 class Networks(Route):
+    policy = {"get": "get_network"}
+
     @ns.doc(params=dict.fromkeys(_COLUMNS, "exactly this; several times for several"))
     def get(self) -> Response:
         """List one's own networks and shared ones."""
@@ -40,6 +42,8 @@ class Networks(Route):
 
 @ns.route("/v2.0/networks/<network_id>")
 class OneNetwork(Route):
+    policy = {"get": "get_network"}
+
     def get(self, network_id: str) -> Response:
         """Show a network."""
         with reading() as session:

@@ -27,6 +27,8 @@ _COLUMNS = {
 
 @ns.route("/v2.0/ports")
 class Ports(Route):
+    policy = {"get": "get_port"}
+
     @ns.doc(params=dict.fromkeys(_COLUMNS, "exactly this; several times for several"))
     def get(self) -> Response:
         """List the ports of one's servers."""
@@ -40,6 +42,8 @@ class Ports(Route):
 
 @ns.route("/v2.0/ports/<port_id>")
 class OnePort(Route):
+    policy = {"get": "get_port"}
+
     def get(self, port_id: str) -> Response:
         """Show a port."""
         caller = context.caller()

@@ -28,6 +28,8 @@ _COLUMNS = {
 
 @ns.route("/v2.0/subnets")
 class Subnets(Route):
+    policy = {"get": "get_subnet"}
+
     @ns.doc(params=dict.fromkeys(_COLUMNS, "exactly this; several times for several"))
     def get(self) -> Response:
         """List the subnets of networks that one may use."""
@@ -39,6 +41,8 @@ class Subnets(Route):
 
 @ns.route("/v2.0/subnets/<subnet_id>")
 class OneSubnet(Route):
+    policy = {"get": "get_subnet"}
+
     def get(self, subnet_id: str) -> Response:
         """Show a subnet."""
         with reading() as session:

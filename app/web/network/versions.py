@@ -46,6 +46,8 @@ class Version2(Route):
 
 @ns.route("/v2.0/extensions")
 class Extensions(Route):
+    policy = {"get": "get_extension"}
+
     def get(self) -> Response:
         """List the API extensions: none yet."""
         return answer({"extensions": []})

@@ -21,6 +21,8 @@ LONGEST = 3600.0
 
 @ns.route("/<task_id>/events")
 class TaskEvents(Route):
+    policy = {"get": "novella:tasks:show"}
+
     @ns.doc(params={"Last-Event-ID": {"in": "header", "description": "the last event seen"}})
     @ns.produces(["text/event-stream"])
     def get(self, task_id: str) -> Response:

@@ -35,6 +35,8 @@ def load(task_id: str) -> tuple[Action, list[ActionEvent], views.Live]:
 
 @ns.route("")
 class Tasks(Route):
+    policy = {"get": "novella:tasks:list"}
+
     @ns.doc(
         params={
             "server_id": "only this server's",
@@ -80,6 +82,8 @@ def _wanted() -> task_listing.TaskQuery:
 
 @ns.route("/<task_id>")
 class Task(Route):
+    policy = {"get": "novella:tasks:show", "delete": "novella:tasks:cancel"}
+
     @ns.doc(params={"wait": "seconds (0 to 60) to wait for a change from the given ETag"})
     def get(self, task_id: str) -> Response:
         """Show a task; with ?wait=S, at its next change or end."""

@@ -1,0 +1,19 @@
+"""Glance's rules, by Glance's names and with its defaults."""
+
+from __future__ import annotations
+
+_READER = "rule:project_reader_or_admin"
+_MEMBER = "rule:project_member_or_admin"
+
+RULES = {
+    "get_images": _READER,
+    "get_image": _READER,
+    "add_image": _MEMBER,
+    "modify_image": _MEMBER,
+    "delete_image": _MEMBER,
+    "upload_image": _MEMBER,
+    "download_image": _READER,
+    "publicize_image": "rule:context_is_admin",
+    "communitize_image": _MEMBER,
+    "get_schemas": "@",
+}
