@@ -1,7 +1,8 @@
 """Settings: environment first, then a TOML file, then defaults. Read at entry points only.
 
 Every setting `some_name` is the variable `NOVELLA_SOME_NAME` or the key `some_name` in the
-file that `NOVELLA_CONFIG` names. `docs/settings.md` describes each.
+file that `NOVELLA_CONFIG` names; a variable `NOVELLA_SOME_NAME_FILE` names a file that holds the
+value, for secrets. `docs/settings.md` describes each.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import Invalid
+
+_LOOPBACKS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,9 @@ class Settings:
     port: int = 8774
     flower_port: int = 5555
     public_url: str = ""
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_ca: Path | None = None
     trusted_proxies: int = 0
     auth: str = "identity"
     region: str = "RegionOne"
@@ -41,7 +47,9 @@ class Settings:
     body_limit: int = 112 * 1024
     image_limit_gb: int = 10
     image_virtual_limit_gb: int = 1024
+    image_store_free_gb: float = 1.0
     web_threads: int = 512
+    metrics_token: str = ""
 
     # scheduling
     cpu_ratio: float = 4.0
@@ -67,6 +75,7 @@ class Settings:
 
     # hosts
     cloud_id: str = ""
+    cloud_url: str = ""
     driver: str = "app.virt.libvirt.driver:LibvirtDriver"
     libvirt_uri: str = "qemu:///system"
     virt_type: str = "auto"
@@ -74,6 +83,8 @@ class Settings:
     builds_per_host: int = 4
     shutdown_seconds: int = 60
     cache_dir: Path | None = None
+    cache_keep_hours: float = 24.0
+    cache_free_gb: float = 1.0
     fake_delay: float = 0.0
     fake_faults: str = ""
     failpoints: Path | None = None
@@ -92,6 +103,22 @@ class Settings:
         """The result backend's URL; Redis, the broker's own unless set."""
         return self.result_url or self.broker_url
 
+    @property
+    def own_address(self) -> str:
+        """Where the API listens, for this machine itself."""
+        return _LOOPBACKS.get(self.bind, self.bind)
+
+    @property
+    def api_url(self) -> str:
+        """Where this machine's own processes reach the API, without a slash at the end.
+
+        With TLS by `public_url`, if it is set: a certificate is for a name.
+        """
+        if self.tls_certificate and self.public_url:
+            return self.public_url.rstrip("/")
+        host = f"[{self.own_address}]" if ":" in self.own_address else self.own_address
+        return f"{'https' if self.tls_certificate else 'http'}://{host}:{self.port}"
+
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
     """Settings from `environ` (the process's by default) and its `NOVELLA_CONFIG` file.
@@ -106,7 +133,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         except (OSError, tomllib.TOMLDecodeError) as error:
             raise Invalid(f"NOVELLA_CONFIG {name}: {error}") from error
     for field in fields(Settings):
-        if (value := environ.get(f"NOVELLA_{field.name.upper()}")) is not None:
+        if (value := _from_environment(environ, f"NOVELLA_{field.name.upper()}")) is not None:
             given[field.name] = value
     unknown = sorted(set(given) - {field.name for field in fields(Settings)})
     if unknown:
@@ -115,6 +142,19 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     return replace(
         Settings(), **{name: _typed(name, types[name], value) for name, value in given.items()}
     )
+
+
+def _from_environment(environ: Mapping[str, str], variable: str) -> str | None:
+    """The variable's value, or what the file holds that `<variable>_FILE` names."""
+    value, file = environ.get(variable), environ.get(f"{variable}_FILE")
+    if not file:
+        return value
+    if value is not None:
+        raise Invalid(f"{variable} and {variable}_FILE are both set: unset one of them")
+    try:
+        return Path(file).read_text().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Invalid(f"{variable}_FILE {file}: {error}") from error
 
 
 def _typed(name: str, wanted: str, value: Any) -> Any:

@@ -15,10 +15,17 @@ from tests.cloud import PASSWORDS, eventually
 class Client:
     """One user's view of a cloud."""
 
-    def __init__(self, root: str, user: str = "novella", password: str | None = None) -> None:
+    def __init__(
+        self,
+        root: str,
+        user: str = "novella",
+        password: str | None = None,
+        verify: bool | str = True,
+    ) -> None:
         self.root = root
         self.session = requests.Session()
         self.session.trust_env = False
+        self.session.verify = verify
         default = {"id": "default"}
         login = {
             "auth": {

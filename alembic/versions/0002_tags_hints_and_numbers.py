@@ -29,7 +29,18 @@ def upgrade() -> None:
     _add("servers", sa.Column("scheduler_hints", sa.JSON(), server_default="{}"))
     _add("users", sa.Column("description", sa.Text(), server_default=""))
     _add("roles", sa.Column("description", sa.Text(), server_default=""))
+    _add("hosts", sa.Column("booted_at", sa.Float(53), nullable=True))
     _number_hosts()
+    _index_for_metrics()
+
+
+def _index_for_metrics() -> None:
+    op.create_index("ix_actions_created_at", "actions", ["created_at"])
+    op.create_index("ix_action_events_finished_at", "action_events", ["finished_at"])
+    alive = sa.text("deleted_at IS NULL")
+    op.create_index(
+        "ix_servers_alive", "servers", ["vm_state"], sqlite_where=alive, postgresql_where=alive
+    )
 
 
 def _add(table: str, column: sa.Column) -> None:
@@ -53,9 +64,13 @@ def _number_hosts() -> None:
 
 
 def downgrade() -> None:
+    op.drop_index("ix_servers_alive", "servers")
+    op.drop_index("ix_action_events_finished_at", "action_events")
+    op.drop_index("ix_actions_created_at", "actions")
     with op.batch_alter_table("hosts") as batch:
         batch.drop_constraint(op.f("uq_hosts_number"), type_="unique")
         batch.drop_column("number")
+        batch.drop_column("booted_at")
     for table, column in (
         ("roles", "description"),
         ("users", "description"),

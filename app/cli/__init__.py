@@ -20,6 +20,8 @@ _COMMANDS = {
     "host": ("app.cli.host", "host"),
     "task": ("app.cli.task", "task"),
     "status": ("app.cli.status", "status"),
+    "backup": ("app.cli.backup.commands", "backup"),
+    "restore": ("app.cli.backup.commands", "restore"),
     "up": ("app.cli.local.up", "up"),
     "down": ("app.cli.local.down", "down"),
 }

@@ -25,6 +25,7 @@ class Credentials:
 
     auth_url: str
     auth: dict[str, str] = field(repr=False)
+    verify: bool | str = True
 
     @property
     def root(self) -> str:
@@ -66,7 +67,9 @@ def _entry(path: Path, name: str, entry: dict[str, Any]) -> Credentials:
     auth = entry.get("auth") or {}
     if missing := {"auth_url", "username", "password", "project_name"} - set(auth):
         raise Invalid(f"{path}: cloud {name!r} has no auth.{', auth.'.join(sorted(missing))}")
-    return Credentials(auth["auth_url"], auth)
+    # As OpenStack's clients read it: `verify: false` wins, else `cacert` is the CA bundle.
+    verify = entry.get("verify", True)
+    return Credentials(auth["auth_url"], auth, verify and (entry.get("cacert") or True))
 
 
 class Api:
@@ -76,6 +79,7 @@ class Api:
         self._who = who
         self._session = requests.Session()
         self._session.trust_env = urlsplit(who.root).hostname not in ("127.0.0.1", "localhost")
+        self._session.verify = who.verify
 
     def get(self, path: str, **kwargs: Any) -> requests.Response:
         """GET a path under the root; 304 is an answer too."""
@@ -126,10 +130,22 @@ class Api:
         try:
             return self._session.request(method, self._who.root + path, timeout=timeout, **kwargs)
         except requests.RequestException as error:
-            reason = "no answer in time" if isinstance(error, requests.Timeout) else "no connection"
-            raise Unavailable(
-                f"{self._who.root}: {reason}; is the cloud up? (bin/up --status)"
-            ) from error
+            raise Unavailable(f"{self._who.root}: {why_unreachable(error)}") from error
+
+
+def why_unreachable(error: requests.RequestException) -> str:
+    """Why no answer came, in a few words."""
+    if isinstance(error, requests.exceptions.SSLError):
+        return f"its certificate is not trusted or no TLS is spoken there ({_cause(error)})"
+    reason = "no answer in time" if isinstance(error, requests.Timeout) else "no connection"
+    return f"{reason}; is the cloud up? (bin/up --status)"
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost words: TLS' own."""
+    while error.args and isinstance(error.args[0], BaseException):
+        error = error.args[0]
+    return str(getattr(error, "reason", None) or error)[:200]
 
 
 def _checked(response: requests.Response, what: str) -> requests.Response:

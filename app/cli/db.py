@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -28,6 +29,30 @@ def upgrade(revision: str) -> None:
     """Bring the schema to REVISION (the newest by default)."""
     _run(lambda: migrations.upgrade(settings().database, revision))
     click.echo(f"the schema is at {_run(_current)}")
+
+
+@db.command()
+@click.option("--network-cidr", help="The default network's addresses; else a free /20.")
+def init(network_cidr: str | None) -> None:
+    """Make schema, first rows, keys and passwords, unless a cloud is there; for deployments.
+
+    bin/up does this by itself.
+    """
+    from app.cli.local import files
+    from app.cli.local.first_start import first_start
+    from app.cli.local.place import Place
+
+    configured = settings()
+    place = Place(configured.path(), configured.runtime_dir or configured.path("run"))
+    place.make_state()
+    environ = {"NOVELLA_NETWORK_CIDR": network_cidr or os.environ.get("NOVELLA_NETWORK_CIDR", "")}
+    seeded = _run(lambda: first_start(place, configured, environ))
+    if not seeded.created:
+        click.echo(f"the cloud {seeded.cloud_id} is there; its schema is at {_run(_current)}")
+        return
+    files.write_clouds(place, configured)
+    click.echo(f"a new cloud: {seeded.cloud_id}")
+    click.echo(f"passwords: {place.secrets}/admin-password and novella-password, {place.clouds}")
 
 
 @db.command()

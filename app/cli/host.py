@@ -1,9 +1,14 @@
-"""`novella host`: hypervisors, in the database directly (so it works when the API is down)."""
+"""`novella host`: hypervisors.
+
+Those of the cloud in the database directly (so it works when the API is down), and joining from
+a machine that has no database at all (`app.cli.joining`).
+"""
 
 from __future__ import annotations
 
 import click
 
+from app.cli.joining.commands import COMMANDS
 from app.cli.output import as_json, print_json, print_table
 from app.store import database, hosts_admin
 
@@ -11,6 +16,10 @@ from app.store import database, hosts_admin
 @click.group()
 def host() -> None:
     """Hypervisors."""
+
+
+for _command in COMMANDS:
+    host.add_command(_command)
 
 
 @host.command("list")

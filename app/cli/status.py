@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import click
 import redis
-import requests
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.cli import web_health
 from app.cli.output import as_json, print_json, print_table
 from app.config import Settings, settings
-from app.errors import NovellaError
+from app.errors import Invalid, NovellaError
 from app.redaction import redact_text
-from app.store import database, hosts_admin, migrations
+from app.store import database, figures, hosts_admin, migrations
+from app.tasks import metering
 
 SECONDS = 5.0
 
 
 @click.command()
 @as_json
-def status(json_wanted: bool) -> None:
-    """Check database, broker, web and hosts; exit 1 when one of them is not well."""
+@click.option("--only", "parts", multiple=True, metavar="PART", help="Check this part; repeatable.")
+def status(json_wanted: bool, parts: tuple[str, ...]) -> None:
+    """Check database, broker, web, hosts and work; exit 1 when one of them is not well."""
     configured = settings()
-    rows = [_check(name, check, configured) for name, check in _CHECKS.items()]
+    if unknown := set(parts) - set(_CHECKS):
+        raise Invalid(f"--only {', '.join(unknown)}: there is {', '.join(_CHECKS)}")
+    names = parts or tuple(_CHECKS)
+    rows = [_check(name, _CHECKS[name], configured) for name in names]
     if json_wanted:
         print_json(rows)
     else:
@@ -39,7 +45,7 @@ def _check(name: str, check: Callable[[Settings], str], configured: Settings) ->
         return {"part": name, "ok": True, "detail": check(configured)}
     except NovellaError as error:
         detail = error.message
-    except (SQLAlchemyError, redis.RedisError, requests.RequestException, OSError) as error:
+    except (SQLAlchemyError, redis.RedisError, OSError) as error:
         detail = str(error).strip().partition("\n")[0] or type(error).__name__
     return {"part": name, "ok": False, "detail": redact_text(detail)}
 
@@ -51,20 +57,21 @@ def _database(configured: Settings) -> str:
 
 
 def _broker(configured: Settings) -> str:
-    client = redis.Redis.from_url(
-        configured.broker_url, socket_timeout=SECONDS, socket_connect_timeout=SECONDS
-    )
-    with client:
+    with _redis(configured.broker_url) as client:
         client.ping()
     return redact_text(configured.broker_url)
 
 
+def _redis(url: str) -> redis.Redis:
+    return redis.Redis.from_url(
+        url, socket_timeout=SECONDS, socket_connect_timeout=SECONDS, decode_responses=True
+    )
+
+
 def _web(configured: Settings) -> str:
-    url = f"http://{configured.bind}:{configured.port}/healthz"
-    with requests.Session() as session:
-        session.trust_env = False
-        session.get(url, timeout=SECONDS).raise_for_status()
-    return url
+    if (lacks := web_health.lack(configured)) is not None:
+        raise NovellaError(f"{configured.api_url}: {lacks}")
+    return configured.api_url
 
 
 def _hosts(configured: Settings) -> str:
@@ -78,9 +85,24 @@ def _hosts(configured: Settings) -> str:
     return f"{len(rows)} up"
 
 
+def _work(configured: Settings) -> str:
+    with database.reading() as session:
+        waiting = figures.waiting(session)
+    count = sum(one.count for one in waiting)
+    told = f"{count} unfinished"
+    if count:
+        first = max(waiting, key=lambda one: one.oldest)
+        told += f", the oldest for {first.oldest:.0f} s at {first.stage}"
+        told += f", due since {max(one.overdue for one in waiting):.0f} s"
+    with suppress(redis.RedisError), _redis(configured.results) as client:
+        told += f"; rung again {sum(metering.rings(client).values())} times"
+    return told
+
+
 _CHECKS: dict[str, Callable[[Settings], str]] = {
     "database": _database,
     "broker": _broker,
     "web": _web,
     "hosts": _hosts,
+    "work": _work,
 }

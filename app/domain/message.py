@@ -6,7 +6,7 @@ Everything that crosses a queue is built from these classes by `to_message` and 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from app.domain.resources import Resources
@@ -68,6 +68,15 @@ class ImageSource:
     checksum_algorithm: str
     checksum: str
     disk_format: str
+
+    def at(self, api_url: str) -> ImageSource:
+        """The same image, from where the API is for another machine."""
+        return replace(self, url=image_url(api_url, self.id))
+
+
+def image_url(api_url: str, image_id: str) -> str:
+    """Where the API that is at `api_url` has an image's data."""
+    return f"{api_url.rstrip('/')}/image/v2/images/{image_id}/file"
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from app.domain.resources import Resources
 
@@ -32,7 +33,7 @@ class NewServers:
     """`min_count` to `max_count` equal servers; with more than one, names get `-1`, `-2`, ….
 
     `user_data` is base64 text as it came; `image_id` names an active image that the caller may
-    see; `nics` is empty for a server without network.
+    see; `nics` is empty for a server without network; `disk_config` is AUTO or MANUAL.
     """
 
     name: str
@@ -48,6 +49,9 @@ class NewServers:
     key_name: str | None = None
     public_key: str | None = None
     config_drive: bool = False
+    disk_config: str = "MANUAL"
+    scheduler_hints: dict[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
     availability_zone: str | None = None
     forced_host: str | None = None
     access_ipv4: str | None = None

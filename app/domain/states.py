@@ -65,18 +65,11 @@ class Kind:
 
     def check(self, server_id: str, vm_state: str, task_state: str | None) -> None:
         """Raise Conflict, in Nova's words, when the states do not allow this kind."""
+        verb = self.verb or self.name
         if self.vm_states is not None and vm_state not in self.vm_states:
-            raise Conflict(
-                f"Cannot '{self.verb or self.name}' instance {server_id} while it is in "
-                f"vm_state {vm_state}",
-                code="wrong_state",
-            )
+            raise _wrong(verb, server_id, "vm_state", vm_state)
         if task_state is not None and self.busy is not None and task_state not in self.busy:
-            raise Conflict(
-                f"Cannot '{self.verb or self.name}' instance {server_id} while it is in "
-                f"task_state {task_state}",
-                code="wrong_state",
-            )
+            raise _wrong(verb, server_id, "task_state", task_state)
 
 
 CREATE = "create"
@@ -100,6 +93,27 @@ KINDS = {
         ),
     )
 }
+
+
+LABELLED = frozenset({ACTIVE, STOPPED, PAUSED, SUSPENDED})
+
+
+def check_label(verb: str, server_id: str, vm_state: str, task_state: str | None) -> None:
+    """Raise Conflict, in Nova's words, when a server's metadata and tags cannot be changed.
+
+    Any task may run meanwhile but the server's deletion.
+    """
+    if vm_state not in LABELLED:
+        raise _wrong(verb, server_id, "vm_state", vm_state)
+    if task_state == "deleting":
+        raise _wrong(verb, server_id, "task_state", task_state)
+
+
+def _wrong(verb: str, server_id: str, column: str, value: str) -> Conflict:
+    return Conflict(
+        f"Cannot '{verb}' instance {server_id} while it is in {column} {value}",
+        code="wrong_state",
+    )
 
 
 def kind_of(request: str, args: dict[str, str]) -> Kind:

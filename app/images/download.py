@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import os
@@ -22,11 +23,12 @@ TIMEOUTS = (5.0, 15.0)
 class Download:
     """Starts at once. `received` counts bytes; `finished` is set at the end, good or bad."""
 
-    def __init__(self, image: ImageSource, path: Path) -> None:
+    def __init__(self, image: ImageSource, path: Path, ca: Path | None = None) -> None:
         self.received = 0
         self.finished = threading.Event()
         self._image = image
         self._path = path
+        self._ca = str(ca) if ca else None
         self._abandoned = False
         self._error: Exception | None = None
         threading.Thread(target=self._run, name="image-download", daemon=True).start()
@@ -44,6 +46,7 @@ class Download:
     def _run(self) -> None:
         try:
             with self._path.open("wb") as file:
+                self._reserve(file)
                 digest = self._receive(file)
                 file.flush()
                 os.fsync(file.fileno())
@@ -57,6 +60,16 @@ class Download:
                 self._path.unlink(missing_ok=True)
             self.finished.set()
 
+    def _reserve(self, file: BinaryIO) -> None:
+        """Take all the room at once: downloads side by side must not fill the disk together."""
+        if not self._image.size:
+            return
+        try:
+            os.posix_fallocate(file.fileno(), 0, self._image.size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+
     def _receive(self, file: BinaryIO) -> str:
         digest = hashlib.new(self._image.checksum_algorithm)
         headers = {"Authorization": f"Bearer {self._image.token}", "Accept-Encoding": "identity"}
@@ -65,6 +78,7 @@ class Download:
             headers=headers,
             stream=True,
             timeout=TIMEOUTS,
+            verify=self._ca,
             allow_redirects=False,
         ) as response:
             self._check_status(response.status_code)

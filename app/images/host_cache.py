@@ -2,7 +2,8 @@
 
 An image is in the cache under its final name only when it is complete and its checksum is right.
 However many builds want an image, one downloads; when that one is cancelled or fails, the next
-takes over.
+takes over. What nobody uses is evicted (`app.images.eviction`): after a while, and at once when
+there is no room.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from pathlib import Path
 from app.domain.message import ImageSource
 from app.errors import Cancelled, HostFault
 from app.images.download import Download
+from app.images.eviction import YOUNG_SECONDS, Evictor, free_bytes, hold
 from app.images.inspect_disk import check_format
 
 logger = logging.getLogger(__name__)
 
 WAIT_SECONDS = 3600.0
+HOLD_SECONDS = 60.0
 POLL_SECONDS = 0.1
-ATTEMPTS = 5
+PAUSES = (1.0, 2.0, 4.0, 8.0)
 MIB = 1024 * 1024
 FORMATS = ("qcow2", "raw")
 ALGORITHMS = ("sha256", "sha512")
@@ -41,42 +44,72 @@ _locks_lock = threading.Lock()
 class HostCache:
     """The image cache in one directory; any number of threads and processes may share it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self, directory: Path, disks: Path, reserve: int = 0, ca: Path | None = None
+    ) -> None:
+        """`disks` has a folder for each guest; `reserve` is what downloads leave free, in bytes.
+
+        `ca` has the CA certificates of the image server, unless public ones.
+        """
         self.directory = directory
+        self._reserve = reserve
+        self._ca = ca
+        self._evictor = Evictor(directory, disks)
 
-    def get(self, image: ImageSource, cancel: threading.Event, report: Report) -> Path:
-        """The path of the verified image, downloaded if it is not here.
+    @contextmanager
+    def lease(self, image: ImageSource, cancel: threading.Event, report: Report) -> Iterator[Path]:
+        """The verified image, downloaded if it is not here; nobody evicts it during the block.
 
-        `report` gets percents of the download. Waits at most WAIT_SECONDS for another build's
-        download. Raises Cancelled within POLL_SECONDS or so of `cancel`; HostFault
-        "image_corrupt", "image_format", "image_missing", "image_denied", "image_unreachable" or
-        "disk_full".
+        A disk that the block makes upon it keeps it afterwards. `report` gets percents of the
+        download. Waits at most WAIT_SECONDS for another build's download. Raises Cancelled within
+        POLL_SECONDS or so of `cancel`; HostFault "image_corrupt", "image_format",
+        "image_missing", "image_denied", "image_unreachable" or "disk_full".
         """
         _check(image)
-        path = self._path(image)
-        if path.exists():
-            return path
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            with self._only_one(path, cancel, report):
-                if not path.exists():
-                    self._fetch(image, path, cancel, report)
+            self._evictor.register()
+            path = self._path(image)
+            handle = self._held(image, path, cancel, report)
         except OSError as error:
             raise _io_fault(image, error) from error
-        return path
+        try:
+            yield path
+        finally:
+            os.close(handle)
 
-    def prune(self, keep: set[Path], unused_seconds: float) -> list[Path]:
-        """Remove images not in `keep` that nobody asked for in `unused_seconds`; return them.
+    def tidy(self, unused_seconds: float) -> list[Path]:
+        """Evict what nobody used in so long, and more when there is too little room; return it.
 
-        `keep` must name the base images of all disks on the host.
+        Bounded work; the next call goes on. Raises HostFault "host_io".
         """
-        removed = []
-        for path in self.directory.glob("*.image"):
-            old = time.time() - path.stat().st_mtime > unused_seconds
-            if old and path not in keep:
-                path.unlink(missing_ok=True)
-                removed.append(path)
+        try:
+            self._evictor.register()
+            removed = self._evictor.evict(unused_seconds)
+            if free_bytes(self.directory) < self._reserve:
+                removed += self._evictor.evict(YOUNG_SECONDS, self._reserve)
+        except (OSError, ValueError) as error:
+            raise HostFault(f"the image cache: {error}", code="host_io") from error
         return removed
+
+    def _held(self, image: ImageSource, path: Path, cancel: threading.Event, report: Report) -> int:
+        """A handle that holds the image, downloaded if it is not here."""
+        if (handle := _hold(path, cancel)) is not None:
+            return handle
+        with self._only_one(path, cancel, report):
+            if (handle := _hold(path, cancel)) is not None:
+                return handle
+            return self._fetch(image, path, cancel, report)
+
+    def _make_room(self, image: ImageSource) -> None:
+        """Evict what nobody uses until the image fits, or refuse it."""
+        wanted = image.size + self._reserve
+        while (free := free_bytes(self.directory)) < wanted:
+            if not self._evictor.evict(YOUNG_SECONDS, wanted):
+                raise HostFault(
+                    f"image {image.id} of {-(-image.size // MIB)} MiB does not fit into the cache:"
+                    f" {free // MIB} MiB are free, {self._reserve // MIB} MiB must stay so",
+                    code="disk_full",
+                )
 
     def _path(self, image: ImageSource) -> Path:
         return self.directory / f"{image.id}-{image.checksum[:16]}.image"
@@ -91,38 +124,41 @@ class HostCache:
         while not lock.acquire(timeout=POLL_SECONDS):
             _go_on(cancel, deadline)
         try:
-            with path.with_suffix(".lock").open("w") as file:
-                while not _flock(file.fileno()):
-                    _go_on(cancel, deadline)
-                    cancel.wait(POLL_SECONDS)
-                _go_on(cancel, deadline)
+            with _locked(path.with_suffix(".lock"), cancel, deadline):
                 yield
         finally:
             lock.release()
 
     def _fetch(
         self, image: ImageSource, path: Path, cancel: threading.Event, report: Report
-    ) -> None:
-        """Download, verify and put in place; try again while the image server is away."""
+    ) -> int:
+        """Download, verify and put in place; try again while the image server is away.
+
+        The handle that it returns holds the image from before it has its name.
+        """
         for stale in self.directory.glob(f".{path.name}.*.part"):
             stale.unlink(missing_ok=True)  # of a process that was killed: we hold the lock
-        for attempt in range(1, ATTEMPTS + 1):
-            # A name of its own: an abandoned download may still be about to remove its file.
-            temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+        for pause in PAUSES:
             try:
-                _download(Download(image, temporary), image, cancel, report)
-                check_format(temporary, image.disk_format, image.id)
-                temporary.rename(path)
-                _sync(self.directory)
-                return
+                return self._try(image, path, cancel, report)
             except HostFault as fault:
-                if fault.code != "image_unreachable" or attempt == ATTEMPTS:
+                if fault.code != "image_unreachable":
                     raise
                 logger.warning("image %s: %s; trying again", image.id, fault.message)
-            finally:
-                temporary.unlink(missing_ok=True)
-            if cancel.wait(2 ** (attempt - 1)):
+            if cancel.wait(pause):
                 raise Cancelled(f"download of image {image.id} cancelled")
+        return self._try(image, path, cancel, report)
+
+    def _try(self, image: ImageSource, path: Path, cancel: threading.Event, report: Report) -> int:
+        # A name of its own: an abandoned download may still be about to remove its file.
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+        try:
+            self._make_room(image)
+            _download(Download(image, temporary, self._ca), image, cancel, report)
+            check_format(temporary, image.disk_format, image.id)
+            return _put(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _download(
@@ -160,12 +196,50 @@ def _go_on(cancel: threading.Event, deadline: float) -> None:
         raise HostFault("another build's image download does not end", code="too_slow")
 
 
+@contextmanager
+def _locked(path: Path, cancel: threading.Event, deadline: float) -> Iterator[None]:
+    """Hold the lock file `path`; a new one when the old one was evicted with its image."""
+    while True:
+        with path.open("w") as file:
+            while not _flock(file.fileno()):
+                _go_on(cancel, deadline)
+                cancel.wait(POLL_SECONDS)
+            _go_on(cancel, deadline)
+            if os.fstat(file.fileno()).st_nlink:
+                yield
+                return
+
+
+def _hold(path: Path, cancel: threading.Event) -> int | None:
+    """Hold the image against eviction; waits for the evictor, who is quick."""
+    deadline = time.monotonic() + HOLD_SECONDS
+    while True:
+        try:
+            return hold(path)
+        except BlockingIOError:
+            _go_on(cancel, deadline)
+            cancel.wait(POLL_SECONDS)
+
+
 def _flock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
+
+
+def _put(temporary: Path, path: Path) -> int:
+    """Give the file its name, held from before; the handle."""
+    handle = os.open(temporary, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        temporary.rename(path)
+        _sync(path.parent)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
 
 
 def _sync(directory: Path) -> None:

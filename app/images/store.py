@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +21,8 @@ from typing import Protocol
 
 from app.errors import Invalid, TooLarge
 
-CHUNK = 1024 * 1024
+MIB = 1024 * 1024
+CHUNK = MIB
 YOUNG_SECONDS = 60.0
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -49,10 +51,13 @@ class Draft:
         self._directory = directory
         self._handle = handle
 
-    def receive(self, source: Source, limit: int, length: int | None = None) -> Sums:
+    def receive(
+        self, source: Source, limit: int, length: int | None = None, reserve: int = 0
+    ) -> Sums:
         """Take all of `source`, in pieces of a MiB; `length` is how many bytes it should have.
 
-        Raises TooLarge past `limit` bytes or when the disk is full, Invalid when it ends early.
+        Raises TooLarge past `limit` bytes or when less than `reserve` bytes would be left free,
+        Invalid when it ends early.
         """
         size, md5, sha512 = 0, hashlib.md5(usedforsecurity=False), hashlib.sha512()
         while chunk := _read(source):
@@ -61,6 +66,7 @@ class Draft:
                 raise TooLarge(f"The image is larger than the limit of {limit} bytes.")
             md5.update(chunk)
             sha512.update(chunk)
+            require_room(self._directory, len(chunk), reserve)
             with _room():
                 _write(self._handle, chunk)
         if length is not None and size < length:
@@ -73,6 +79,28 @@ class Draft:
             os.fsync(self._handle)
         os.replace(self.path, self._directory / name)
         _sync(self._directory)
+
+
+def require_room(directory: Path, size: int, reserve: int) -> None:
+    """Raise TooLarge unless `size` more bytes leave `reserve` bytes free."""
+    directory.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(directory).free
+    if free - size < reserve:
+        raise TooLarge(
+            f"The image store is full: {free // MIB} MiB are free, and {reserve // MIB} MiB must "
+            "stay so.",
+            code="image_store_full",
+        )
+
+
+def room(directory: Path) -> tuple[int, int]:
+    """How many bytes the store holds, and how many are free beside them. Raises OSError."""
+    directory.mkdir(parents=True, exist_ok=True)
+    used = 0
+    for entry in os.scandir(directory):
+        with suppress(FileNotFoundError):
+            used += entry.stat().st_size
+    return used, shutil.disk_usage(directory).free
 
 
 def drain(source: Source, seconds: float) -> None:

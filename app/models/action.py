@@ -35,6 +35,7 @@ class Action(Base):
         ),
         Index("ix_actions_request_id", "request_id"),
         Index("ix_actions_finished_at", "finished_at"),
+        Index("ix_actions_created_at", "created_at"),
         Index("ix_actions_server_id_created_at", "server_id", "created_at"),
         Index("ix_actions_project_id_created_at", "project_id", "created_at"),
     )
@@ -75,7 +76,10 @@ class ActionEvent(Base):
     """One stage of an action, once per attempt: written with the stage's own compare-and-set."""
 
     __tablename__ = "action_events"
-    __table_args__ = (Index("ix_action_events_action_id", "action_id", "id"),)
+    __table_args__ = (
+        Index("ix_action_events_action_id", "action_id", "id"),
+        Index("ix_action_events_finished_at", "finished_at"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     action_id: Mapped[str] = mapped_column(ForeignKey("actions.id", ondelete="CASCADE"))

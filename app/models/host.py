@@ -49,6 +49,7 @@ class Host(Base):
     generation: Mapped[int] = mapped_column(default=-1)
     generation_session: Mapped[str | None] = mapped_column(String(36))
     boot_id: Mapped[str | None] = mapped_column(String(64))
+    booted_at: Mapped[float | None] = mapped_column()
     failed_builds: Mapped[int] = mapped_column(default=0)
     last_seen: Mapped[float] = mapped_column(default=now())
     created_at: Mapped[float] = mapped_column(default=now())

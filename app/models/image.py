@@ -13,7 +13,8 @@ from app.models.base import Base, new_id, now
 class Image(Base):
     """An image; its bytes are the file `file_name` in the image store. Sizes in bytes.
 
-    `status` is queued, saving, active, killed or deleted; `min_disk` GiB, `min_ram` MiB.
+    `status` is queued, saving, uploading (staged), active, deactivated or deleted; `min_disk` GiB,
+    `min_ram` MiB.
     """
 
     __tablename__ = "images"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy import ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base, new_id, now
@@ -17,6 +17,12 @@ class Server(Base):
     __table_args__ = (
         Index("ix_servers_project_listing", "project_id", "deleted_at", "created_at", "id"),
         Index("ix_servers_host", "host"),
+        Index(
+            "ix_servers_alive",
+            "vm_state",
+            sqlite_where=text("deleted_at IS NULL"),
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)

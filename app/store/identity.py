@@ -1,18 +1,24 @@
-"""Users, projects, roles and revocations."""
+"""Who a name or an id means, what roles they have where, and passwords."""
 
 from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import ColumnElement, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.errors import Unavailable
-from app.models import Domain, Project, Revocation, Role, RoleAssignment, User, new_id, now
+from app.errors import Conflict, Unavailable
+from app.models import ApplicationCredential, Domain, Project, Role, RoleAssignment, User
+
+Row = TypeVar("Row", User, Project, Role, ApplicationCredential)
 
 # Each hash takes 19 MiB and some 20 ms: what OWASP asks for, and no more hashes at once than
 # this, or a burst of logins would take all memory.
@@ -28,21 +34,32 @@ IMPLIED = {
 
 
 def hash_password(text: str) -> str:
-    """The argon2id hash of a password, with its own salt and parameters inside."""
-    return _HASHER.hash(text)
+    """The argon2id hash of a password, with its own salt and parameters inside.
+
+    Raises Unavailable when too many are being made or checked.
+    """
+    with _turn():
+        return _HASHER.hash(text)
 
 
 def password_matches(stored: str | None, text: str) -> bool:
     """Whether `text` is the password; takes as long without a stored hash as with one.
 
-    Raises Unavailable when too many are being checked.
+    Raises Unavailable when too many are being made or checked.
     """
+    with _turn():
+        try:
+            return _HASHER.verify(stored or _dummy(), text) and stored is not None
+        except (VerificationError, InvalidHashError):
+            return False
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
     if not _HASHES_AT_ONCE.acquire(timeout=_HASH_WAIT):
         raise Unavailable("too many logins at once; try again")
     try:
-        return _HASHER.verify(stored or _dummy(), text) and stored is not None
-    except (VerificationError, InvalidHashError):
-        return False
+        yield
     finally:
         _HASHES_AT_ONCE.release()
 
@@ -100,21 +117,35 @@ def _domain_is(wanted: Ref) -> ColumnElement[bool]:
 
 def roles_on(session: Session, user_id: str, project_id: str) -> list[tuple[str, str]]:
     """Ids and names of the user's roles on the project, those that they imply included."""
+    return _effective(session, user_id, "project", project_id)
+
+
+def system_roles(session: Session, user_id: str) -> list[tuple[str, str]]:
+    """Ids and names of the user's roles on the whole cloud, those that they imply included."""
+    return _effective(session, user_id, "system", "all")
+
+
+def _effective(session: Session, user_id: str, scope: str, target: str) -> list[tuple[str, str]]:
     query = (
         select(Role.name)
         .join(RoleAssignment, RoleAssignment.role_id == Role.id)
         .where(
             RoleAssignment.user_id == user_id,
-            RoleAssignment.scope == "project",
-            RoleAssignment.target_id == project_id,
+            RoleAssignment.scope == scope,
+            RoleAssignment.target_id == target,
         )
     )
-    names = set(session.scalars(query))
-    for name in list(names):
-        names.update(IMPLIED.get(name, ()))
-    if not names:
+    return with_implied(session, list(session.scalars(query)))
+
+
+def with_implied(session: Session, names: Iterable[str]) -> list[tuple[str, str]]:
+    """Ids and names of these roles and of what they imply, by name."""
+    every = set(names)
+    for name in list(every):
+        every.update(IMPLIED.get(name, ()))
+    if not every:
         return []
-    rows = session.execute(select(Role.id, Role.name).where(Role.name.in_(names)))
+    rows = session.execute(select(Role.id, Role.name).where(Role.name.in_(every)))
     return sorted(((row.id, row.name) for row in rows), key=lambda role: role[1])
 
 
@@ -127,11 +158,15 @@ def projects_of(session: Session, user_id: str) -> list[Project]:
     return list(session.scalars(query))
 
 
-def revoke(session: Session, kind: str, target: str, expires_at: float) -> None:
-    """Void one token (kind `token`), or all that a user or project has by now."""
-    session.add(Revocation(id=new_id(), kind=kind, target=target, expires_at=expires_at))
+def locked(session: Session, kind: type[Row], id_: str) -> Row | None:
+    """A row as it is now, which nobody else changes before this transaction ends."""
+    query = select(kind).where(kind.id == id_).with_for_update()
+    return session.scalars(query.execution_options(populate_existing=True)).first()
 
 
-def revocations(session: Session) -> list[Revocation]:
-    """All that still matter: once the last token they void has expired, they do not."""
-    return list(session.scalars(select(Revocation).where(Revocation.expires_at > now())))
+def flush(session: Session, taken: str) -> None:
+    """Write what is new. Raises Conflict with the message `taken` when a name is not free."""
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise Conflict(taken) from error

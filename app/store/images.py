@@ -1,21 +1,22 @@
-"""Image rows: who may see them, and the way of an upload: queued, saving, active."""
+"""Image rows: who may see them, who may change them."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sqlalchemy import Select, Text, and_, cast, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, Text, and_, cast, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.domain.caller import Caller
 from app.errors import Conflict, Forbidden, Invalid, NotFound
 from app.models import Image, now
-from app.store.database import changed
 from app.store.paging import Page, page_of
 
-QUEUED, SAVING, ACTIVE, DELETED = "queued", "saving", "active", "deleted"
+QUEUED, SAVING, UPLOADING = "queued", "saving", "uploading"
+ACTIVE, DEACTIVATED, DELETED = "active", "deactivated", "deleted"
 _KEYS: dict[str, InstrumentedAttribute] = {
     "created_at": Image.created_at,
     "updated_at": Image.updated_at,
@@ -27,7 +28,27 @@ _KEYS: dict[str, InstrumentedAttribute] = {
     "id": Image.id,
 }
 SORT_KEYS = tuple(_KEYS)
-COLUMNS = ("id", "name", "status", "owner", "disk_format", "container_format", "checksum")
+COLUMNS: dict[str, InstrumentedAttribute] = {
+    "id": Image.id,
+    "name": Image.name,
+    "status": Image.status,
+    "owner": Image.owner,
+    "disk_format": Image.disk_format,
+    "container_format": Image.container_format,
+    "checksum": Image.checksum,
+    "os_hash_algo": Image.hash_algorithm,
+    "os_hash_value": Image.hash_value,
+}
+COMPARISONS = ("gt", "gte", "lt", "lte", "eq", "neq")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """`column` (created_at or updated_at) compared, to the second, with a time."""
+
+    column: str
+    comparison: str
+    at: float
 
 
 @dataclass(frozen=True)
@@ -40,21 +61,11 @@ class ImageQuery:
     visibility: str | None = None
     protected: bool | None = None
     hidden: bool = False
+    times: tuple[Moment, ...] = ()
     size_min: int | None = None
     size_max: int | None = None
     sort_key: str = "created_at"
     page: Page = Page(descending=True)
-
-
-@dataclass(frozen=True)
-class Received:
-    """What an upload was found to be. Sizes in bytes."""
-
-    file_name: str
-    size: int
-    virtual_size: int
-    md5: str
-    sha512: str
 
 
 def page(session: Session, caller: Caller, wanted: ImageQuery) -> list[Image]:
@@ -72,13 +83,15 @@ def page(session: Session, caller: Caller, wanted: ImageQuery) -> list[Image]:
 
 def _filtered(query: Select[Image], wanted: ImageQuery) -> Select[Image]:
     for column, values in wanted.columns.items():
-        query = query.where(getattr(Image, column).in_(values))
+        query = query.where(COLUMNS[column].in_(values))
     for name, value in wanted.properties.items():
         query = query.where(Image.properties[name].as_string() == value)
     tags = cast(Image.tags, Text)
     for tag in wanted.tags:
         # A JSON list: each tag stands in its text just as it would alone. (LIKE ignores case.)
         query = query.where(func.replace(tags, json.dumps(tag), "") != tags)
+    for moment in wanted.times:
+        query = query.where(_compared(moment))
     if wanted.visibility not in (None, "all"):
         query = query.where(Image.visibility == wanted.visibility)
     if wanted.protected is not None:
@@ -90,19 +103,28 @@ def _filtered(query: Select[Image], wanted: ImageQuery) -> Select[Image]:
     return query.where(Image.hidden == wanted.hidden)
 
 
+def _compared(moment: Moment) -> ColumnElement[bool]:
+    # Clients see whole seconds: all of one second is the same moment.
+    column, begin = _KEYS[moment.column], math.floor(moment.at)
+    match moment.comparison:
+        case "gt":
+            return column >= begin + 1
+        case "gte":
+            return column >= begin
+        case "lt":
+            return column < begin
+        case "lte":
+            return column < begin + 1
+        case "neq":
+            return or_(column < begin, column >= begin + 1)
+    return and_(column >= begin, column < begin + 1)
+
+
 def get(session: Session, caller: Caller, image_id: str) -> Image:
     """One image that the caller may see, else NotFound."""
     query = _visible(caller, listing=False).where(Image.id == image_id)
     image = session.scalars(query).first()
     if image is None:
-        raise NotFound(f"No image found with ID {image_id}")
-    return image
-
-
-def readable(session: Session, image_id: str) -> Image:
-    """An active image whoever owns it, for one who was given the right to read it."""
-    image = session.get(Image, image_id)
-    if image is None or image.status != ACTIVE:
         raise NotFound(f"No image found with ID {image_id}")
     return image
 
@@ -117,70 +139,28 @@ def add(session: Session, image: Image) -> Image:
     return image
 
 
-def begin_upload(
-    session: Session, caller: Caller, image_id: str, draft: str, abandoned: str | None = None
-) -> Image:
-    """Move the image to saving, with `draft` as the file that grows.
+def for_change(session: Session, caller: Caller, image_id: str) -> Image:
+    """One image that the caller may change; nobody else changes it before the transaction's end.
 
-    `abandoned` names the draft of an upload that is known to have died: it is taken over.
-    Raises Conflict when the image has its data, or somebody else is uploading it.
+    Raises NotFound, or Forbidden when it is somebody else's.
     """
-    image = _own(session, caller, image_id)
-    if image.container_format is None or image.disk_format is None:
-        raise Invalid("disk_format and container_format must be set before data is uploaded")
-    free = Image.status == QUEUED
-    if abandoned is not None:
-        free = or_(free, and_(Image.status == SAVING, Image.file_name == abandoned))
-    taken = changed(
-        session,
-        update(Image)
-        .where(Image.id == image_id, free)
-        .values(status=SAVING, file_name=draft)
-        .execution_options(synchronize_session=False),
-    )
-    if taken == 0:
-        raise Conflict(f"Image status transition from {image.status} to saving is not allowed")
+    image = get(session, caller, image_id)
+    if image.owner != caller.project_id and not caller.is_admin:
+        raise Forbidden(f"You are not permitted to change image {image_id}.")
+    # Read anew under the lock: what was read before may be another change's past.
+    session.refresh(image, with_for_update=True)
+    if image.status == DELETED:
+        raise NotFound(f"No image found with ID {image_id}")
     return image
 
 
-def finish_upload(session: Session, image_id: str, draft: str, received: Received) -> None:
-    """Move the image from saving to active. Raises NotFound when it was deleted meanwhile."""
-    finished = changed(
-        session,
-        update(Image)
-        .where(Image.id == image_id, Image.status == SAVING, Image.file_name == draft)
-        .values(
-            status=ACTIVE,
-            file_name=received.file_name,
-            size=received.size,
-            virtual_size=received.virtual_size,
-            checksum=received.md5,
-            hash_algorithm="sha512",
-            hash_value=received.sha512,
-        ),
-    )
-    if finished == 0:
-        raise NotFound(f"Image {image_id} was deleted while it was uploaded")
-
-
-def fail_upload(session: Session, image_id: str, draft: str) -> None:
-    """Move the image back from saving to queued, unless somebody else has it by now."""
-    session.execute(
-        update(Image)
-        .where(Image.id == image_id, Image.status == SAVING, Image.file_name == draft)
-        .values(status=QUEUED, file_name=None)
-    )
-
-
-def has_file(session: Session, image_id: str) -> bool:
-    """Whether the image is active with its file in the store."""
-    return session.scalar(select(Image.status).where(Image.id == image_id)) == ACTIVE
-
-
-def saving(session: Session) -> list[tuple[str, str]]:
-    """Ids and drafts of all uploads that run, or died."""
-    query = select(Image.id, Image.file_name).where(Image.status == SAVING)
-    return [(row.id, row.file_name or "") for row in session.execute(query)]
+def set_active(session: Session, caller: Caller, image_id: str, active: bool) -> None:
+    """Take the image out of use, or back. Raises Forbidden while it has no data."""
+    image = for_change(session, caller, image_id)
+    if image.status not in (ACTIVE, DEACTIVATED):
+        word = "reactivate" if active else "deactivate"
+        raise Forbidden(f"Not allowed to {word} image in status '{image.status}'")
+    image.status = ACTIVE if active else DEACTIVATED
 
 
 def delete(session: Session, caller: Caller, image_id: str) -> str | None:
@@ -188,20 +168,13 @@ def delete(session: Session, caller: Caller, image_id: str) -> str | None:
 
     Raises Forbidden when it is protected or somebody else's.
     """
-    image = _own(session, caller, image_id)
+    image = for_change(session, caller, image_id)
     if image.protected:
         raise Forbidden(f"Image {image_id} is protected and cannot be deleted.")
-    file_name = image.file_name if image.status == ACTIVE else None
+    file_name = image.file_name if image.file_name == image.id else None  # drafts end by themselves
     image.status, image.file_name = DELETED, None
     image.deleted_at = now()
     return file_name
-
-
-def _own(session: Session, caller: Caller, image_id: str) -> Image:
-    image = get(session, caller, image_id)
-    if image.owner != caller.project_id and not caller.is_admin:
-        raise Forbidden(f"You are not permitted to change image {image_id}.")
-    return image
 
 
 def _visible(caller: Caller, *, listing: bool) -> Select[Image]:

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.domain.caller import Caller
 from app.errors import Conflict, Invalid, NotFound, OverQuota
-from app.models import Keypair
+from app.models import Keypair, User
 from app.store import quotas
 from app.store.paging import Page, page_of
 
@@ -32,13 +32,21 @@ def get(session: Session, user_id: str, name: str) -> Keypair:
 
 
 def add(session: Session, caller: Caller, keypair: Keypair) -> None:
-    """Keep a new key. Raises Conflict when the name is taken, OverQuota when there are too many."""
+    """Keep a new key.
+
+    Raises Conflict when the name is taken, OverQuota when there are too many, Invalid for an
+    unknown user.
+    """
+    # Locked: keys are counted, so they are added one by one.
+    owner = session.scalar(select(User.id).where(User.id == keypair.user_id).with_for_update())
+    if owner is None:
+        raise Invalid("Invalid input for field keypair.user_id: no such user")
     if session.get(Keypair, (keypair.user_id, keypair.name)) is not None:
         raise Conflict(f"Key pair '{keypair.name}' already exists.")
     count = select(func.count()).select_from(Keypair).where(Keypair.user_id == keypair.user_id)
     limit = quotas.limits(session, caller.project_id)["key_pairs"]
     if 0 <= limit <= (session.scalar(count) or 0):
-        raise OverQuota(f"Quota exceeded for key_pairs: {limit} are allowed")
+        raise OverQuota(f"Quota exceeded, too many key pairs: {limit} are allowed")
     session.add(keypair)
     session.flush()
 

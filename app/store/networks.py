@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Select, or_, select
+from sqlalchemy import ColumnElement, Select, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.domain.caller import Caller
@@ -40,24 +41,51 @@ def _ports(caller: Caller) -> Select[Port]:
 
 _SELECTS: Mapping[Any, Any] = {Network: _networks, Subnet: _subnets, Port: _ports}
 
+_server: Any = select(Server).where(Server.id == Port.server_id)
+_zone: Any = _server.with_only_columns("compute:" + func.coalesce(Server.availability_zone, "nova"))
+_up: Any = case((Server.vm_state == "active", "ACTIVE"), else_="DOWN")
+_COMPUTED: Mapping[tuple[Any, str], Any] = {
+    (Network, "status"): case((Network.admin_state_up, "ACTIVE"), else_="DOWN"),
+    (Port, "status"): func.coalesce(_server.with_only_columns(_up).scalar_subquery(), "DOWN"),
+    (Port, "device_owner"): func.coalesce(_zone.scalar_subquery(), ""),
+    (Port, "host"): func.coalesce(_server.with_only_columns(Server.host).scalar_subquery(), ""),
+}
+"""What clients filter by though no table has it."""
 
-def listed(
-    session: Session,
-    caller: Caller,
-    kind: type[T],
-    filters: Mapping[str, Sequence[Any]],
-    page: Page,
-) -> list[T]:
-    """Rows of `kind` whose columns have one of the values that `filters` gives for them."""
-    query = _SELECTS[kind](caller)
-    for column, values in filters.items():
-        query = query.where(getattr(kind, column).in_(values))
+
+@dataclass(frozen=True)
+class Listing:
+    """Which rows: `filters` gives for each column the values that will do."""
+
+    filters: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    page: Page = Page()
+    sort_key: str = "id"
+
+
+def listed(session: Session, caller: Caller, kind: type[T], wanted: Listing) -> list[T]:
+    """A page of the rows of `kind` that the caller may see. Raises Invalid for a bad marker."""
+    query, page = _SELECTS[kind](caller), wanted.page
+    for column, values in wanted.filters.items():
+        of = _COMPUTED.get((kind, column))
+        query = query.where((getattr(kind, column) if of is None else of).in_(values))
     marker = None
     if page.marker is not None:
         marker = session.scalars(_SELECTS[kind](caller).where(kind.id == page.marker)).first()
         if marker is None:
             raise Invalid(f"marker {page.marker} not found")
-    return list(session.scalars(page_of(query, page, kind.id, kind.id, marker)))
+    key = getattr(kind, wanted.sort_key)
+    return list(session.scalars(page_of(query, page, key, kind.id, marker)))
+
+
+def in_use(session: Session, project_id: str) -> dict[str, int]:
+    """How many networks, subnets and ports a project has."""
+    return {
+        kind.__name__.lower(): session.scalar(
+            select(func.count()).select_from(kind).where(kind.project_id == project_id)
+        )
+        or 0
+        for kind in (Network, Subnet, Port)
+    }
 
 
 def get(session: Session, caller: Caller, kind: type[T], row_id: str) -> T:

@@ -1,12 +1,16 @@
-"""Pages of a list: rows after a marker, in the order of one key and then the id."""
+"""Pages of a list: rows after a marker, in the order of some keys and then the id."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, or_
+from sqlalchemy import ColumnElement, Select, and_, false, or_
 from sqlalchemy.orm import InstrumentedAttribute
+
+Key = tuple[InstrumentedAttribute[Any], bool]
+"""A column, and whether its order is descending."""
 
 
 @dataclass(frozen=True)
@@ -26,25 +30,40 @@ def page_of(
     marker: object | None,
 ) -> Select[Any]:
     """`query` in the order of `key`, from after the row `marker`; ties go by `identity`."""
-    if marker is not None:
-        query = query.where(_after(page, key, identity, marker))
-    if page.descending:
-        query = query.order_by(key.desc().nulls_last(), identity.desc())
-    else:
-        query = query.order_by(key.asc().nulls_first(), identity.asc())
-    return query.limit(page.limit)
+    return in_order(query, [(key, page.descending)], identity, marker).limit(page.limit)
 
 
-def _after(
-    page: Page,
-    key: InstrumentedAttribute[Any],
+def in_order(
+    query: Select[Any],
+    keys: Sequence[Key],
     identity: InstrumentedAttribute[Any],
-    marker: object,
-) -> ColumnElement[bool]:
-    at, last = getattr(marker, key.key), getattr(marker, identity.key)
-    further = identity < last if page.descending else identity > last
-    if at is None:  # empty keys are the least: first when ascending, last when descending
-        rest = and_(key.is_(None), further)
-        return rest if page.descending else or_(key.is_not(None), rest)
-    beyond = or_(key < at, key.is_(None)) if page.descending else key > at
-    return or_(beyond, and_(key == at, further))
+    marker: object | None,
+) -> Select[Any]:
+    """`query` in the order of `keys`, from after the row `marker`; ties go by `identity`, in the
+    direction of the last key. Empty keys are the least."""
+    keys = [*keys, (identity, keys[-1][1])]
+    if marker is not None:
+        query = query.where(_after(keys, marker))
+    return query.order_by(
+        *(
+            column.desc().nulls_last() if descending else column.asc().nulls_first()
+            for column, descending in keys
+        )
+    )
+
+
+def _after(keys: Sequence[Key], marker: object) -> ColumnElement[bool]:
+    """Beyond the marker in one key, and equal to it in those before."""
+    ways: list[ColumnElement[bool]] = []
+    equal: list[ColumnElement[bool]] = []
+    for column, descending in keys:
+        at = getattr(marker, column.key)
+        ways.append(and_(*equal, _beyond(column, at, descending)))
+        equal.append(column.is_(None) if at is None else column == at)
+    return or_(*ways)
+
+
+def _beyond(column: InstrumentedAttribute[Any], at: Any, descending: bool) -> ColumnElement[bool]:
+    if at is None:
+        return false() if descending else column.is_not(None)
+    return or_(column < at, column.is_(None)) if descending else column > at

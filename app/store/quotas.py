@@ -1,15 +1,19 @@
-"""Quota use: raised only by a conditional UPDATE, so that it never passes the limit."""
+"""Quotas: limits of projects, and use that is raised only by a conditional UPDATE.
+
+Whoever raises a use or sets a limit first holds the rows of the uses: neither passes the other.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from app.domain.resources import Resources
-from app.errors import OverQuota
+from app.errors import Invalid, OverQuota
 from app.models import Quota, QuotaUsage
 from app.store.database import changed
 
@@ -24,8 +28,19 @@ DEFAULTS = {
     "injected_files": 5,
     "injected_file_content_bytes": 10240,
     "injected_file_path_bytes": 255,
+    "fixed_ips": -1,
+    "floating_ips": -1,
+    "security_groups": -1,
+    "security_group_rules": -1,
 }
-"""Nova's default quotas; ram in MiB."""
+"""Nova's default quotas; ram in MiB, -1 is without limit."""
+RESOURCES = tuple(DEFAULTS)
+NETWORK = ("fixed_ips", "floating_ips", "security_groups", "security_group_rules")
+"""Neutron's in truth: Nova below 2.36 has them, nothing here is held against them."""
+INJECTED = ("injected_files", "injected_file_content_bytes", "injected_file_path_bytes")
+"""Of files in a create's body, which Nova has below 2.57."""
+COUNTED = ("instances", "cores", "ram")
+"""Those whose use is kept per project."""
 
 
 def limits(session: Session, project_id: str) -> dict[str, int]:
@@ -41,7 +56,7 @@ def usage(session: Session, project_id: str) -> dict[str, int]:
     rows = session.execute(
         select(QuotaUsage.resource, QuotaUsage.in_use).where(QuotaUsage.project_id == project_id)
     )
-    return {"instances": 0, "cores": 0, "ram": 0} | {row.resource: row.in_use for row in rows}
+    return dict.fromkeys(COUNTED, 0) | {row.resource: row.in_use for row in rows}
 
 
 def needs(resources: Resources, count: int) -> dict[str, int]:
@@ -53,16 +68,27 @@ def needs(resources: Resources, count: int) -> dict[str, int]:
     }
 
 
+def held(session: Session, project_id: str, resources: Collection[str]) -> dict[str, int]:
+    """The project's use of `resources`, which nobody else changes before this transaction ends."""
+    names = sorted(resources)
+    if not names:
+        return {}
+    rows = [{"project_id": project_id, "resource": name, "in_use": 0} for name in names]
+    session.execute(_insert(session, QuotaUsage).values(rows).on_conflict_do_nothing())
+    found = session.execute(
+        select(QuotaUsage.resource, QuotaUsage.in_use)
+        .where(QuotaUsage.project_id == project_id, QuotaUsage.resource.in_(names))
+        .order_by(QuotaUsage.resource)
+        .with_for_update()
+    )
+    return {row.resource: row.in_use for row in found}
+
+
 def take(session: Session, project_id: str, wanted: Mapping[str, int]) -> None:
     """Raise the project's use by `wanted`, or raise OverQuota and name what does not fit."""
-    allowed = limits(session, project_id)
-    insert = (sqlite if session.get_bind().dialect.name == "sqlite" else postgresql).insert
+    used = held(session, project_id, wanted)
+    allowed = limits(session, project_id)  # as they are now that nobody can lower them
     for resource, amount in sorted(wanted.items()):
-        session.execute(
-            insert(QuotaUsage)
-            .values(project_id=project_id, resource=resource, in_use=0)
-            .on_conflict_do_nothing()
-        )
         limit = allowed[resource]
         statement = update(QuotaUsage).where(
             QuotaUsage.project_id == project_id, QuotaUsage.resource == resource
@@ -71,10 +97,9 @@ def take(session: Session, project_id: str, wanted: Mapping[str, int]) -> None:
             statement = statement.where(QuotaUsage.in_use + amount <= limit)
         raised = statement.values(in_use=QuotaUsage.in_use + amount)
         if changed(session, raised) == 0:
-            used = usage(session, project_id).get(resource, 0)
             raise OverQuota(
                 f"Quota exceeded for {resource}: Requested {amount}, but already used "
-                f"{used} of {limit} {resource}"
+                f"{used[resource]} of {limit} {resource}"
             )
 
 
@@ -86,3 +111,41 @@ def give_back(session: Session, project_id: str, freed: Mapping[str, int]) -> No
             .where(QuotaUsage.project_id == project_id, QuotaUsage.resource == resource)
             .values(in_use=QuotaUsage.in_use - amount)
         )
+
+
+def set_limits(
+    session: Session, project_id: str, given: Mapping[str, int], *, force: bool = False
+) -> None:
+    """Give the project limits of its own.
+
+    Raises Invalid, unless `force`, for a limit below what the project uses by now.
+    """
+    used = held(session, project_id, [name for name in COUNTED if name in given])
+    for resource, limit in sorted(given.items()):
+        if not force and 0 <= limit < used.get(resource, 0):
+            raise Invalid(
+                f"Quota limit {limit} for {resource} must be greater than or equal to already "
+                f"used and reserved {used[resource]}."
+            )
+    rows = [
+        {"project_id": project_id, "resource": resource, "hard_limit": limit}
+        for resource, limit in sorted(given.items())
+    ]
+    if rows:
+        statement = _insert(session, Quota).values(rows)
+        session.execute(
+            statement.on_conflict_do_update(
+                index_elements=[Quota.project_id, Quota.resource],
+                set_={"hard_limit": statement.excluded.hard_limit},
+            )
+        )
+
+
+def reset_limits(session: Session, project_id: str) -> None:
+    """Let the defaults hold for the project again."""
+    session.execute(delete(Quota).where(Quota.project_id == project_id))
+
+
+def _insert(session: Session, table: type[Quota] | type[QuotaUsage]) -> Any:
+    on_sqlite = session.get_bind().dialect.name == "sqlite"
+    return (sqlite if on_sqlite else postgresql).insert(table)

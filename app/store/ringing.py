@@ -151,7 +151,7 @@ def on_host(session: Session, host: str) -> list[str]:
 def ended_without_settle(session: Session, since: float) -> list[Action]:
     """Actions that ended after `since` and may have no task of their own to say so.
 
-    Those are failed and cancelled ones, and deletes of servers that were on no host.
+    Those are failed and cancelled ones, deletes of servers that were on no host, and locks.
     """
     return list(
         session.scalars(
@@ -161,6 +161,7 @@ def ended_without_settle(session: Session, since: float) -> list[Action]:
                 or_(
                     Action.state.in_(("failed", "cancelled")),
                     and_(Action.kind == "delete", Action.host.is_(None)),
+                    Action.kind.in_(("lock", "unlock")),
                 ),
             )
             .order_by(Action.finished_at)

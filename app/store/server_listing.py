@@ -6,59 +6,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from sqlalchemy import ColumnElement, Select, inspect, select
+from sqlalchemy import Select, inspect, select
 from sqlalchemy.exc import DataError
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import Session
 
 from app.domain.caller import Caller
 from app.errors import Invalid, NotFound
 from app.models import Action, Cloud, Host, Network, Port, Server
-from app.store.paging import Page, page_of
-
-_KEYS: dict[str, InstrumentedAttribute] = {
-    "created_at": Server.created_at,
-    "updated_at": Server.updated_at,
-    "display_name": Server.name,
-    "hostname": Server.hostname,
-    "host": Server.host,
-    "uuid": Server.id,
-    "instance_type_id": Server.flavor_id,
-    "image_ref": Server.image_id,
-    "vm_state": Server.vm_state,
-    "task_state": Server.task_state,
-    "power_state": Server.power_state,
-    "launched_at": Server.launched_at,
-    "terminated_at": Server.terminated_at,
-    "launch_index": Server.launch_index,
-    "availability_zone": Server.availability_zone,
-    "key_name": Server.key_name,
-    "project_id": Server.project_id,
-    "user_id": Server.user_id,
-}
-SORT_KEYS = tuple(_KEYS)
-
-
-@dataclass(frozen=True)
-class ServerQuery:
-    """`states` are (vm_state, task states or None for any); an empty tuple matches nothing."""
-
-    all_projects: bool = False
-    project_id: str | None = None
-    user_id: str | None = None
-    name: str | None = None
-    states: tuple[tuple[str, frozenset[str] | None], ...] | None = None
-    image_id: str | None = None
-    flavor_id: str | None = None
-    host: str | None = None
-    zone: str | None = None
-    reservation_id: str | None = None
-    key_name: str | None = None
-    address: str | None = None
-    ids: tuple[str, ...] | None = None
-    changed_since: float | None = None
-    deleted: bool | None = False
-    sort_key: str = "created_at"
-    page: Page = Page(descending=True)
+from app.store import server_tags
+from app.store.paging import in_order
+from app.store.server_filters import ServerQuery, narrowed
 
 
 @dataclass(frozen=True)
@@ -92,27 +49,14 @@ class Extras:
     nics: dict[str, list[Nic]]
     hosts: dict[str, HostFacts]
     running: dict[str, tuple[str, int]]
+    tags: dict[str, list[str]]
 
 
 def page(session: Session, caller: Caller, wanted: ServerQuery) -> list[Server]:
     """Servers that the caller may see, filtered and in order. Raises Invalid for a bad marker."""
-    query = _equals(_scope(caller, wanted), wanted)
-    if wanted.name is not None:
-        query = query.where(Server.name.regexp_match(wanted.name))
-    if wanted.states is not None:
-        query = query.where(_any_state(wanted.states))
-    if wanted.address is not None:
-        with_address = select(Port.server_id).where(Port.address.regexp_match(wanted.address))
-        query = query.where(Server.id.in_(with_address))
-    if wanted.ids is not None:
-        query = query.where(Server.id.in_(wanted.ids))
-    if wanted.changed_since is not None:
-        query = query.where(Server.updated_at >= wanted.changed_since)
-    if wanted.deleted is not None:
-        gone = Server.deleted_at.is_not(None) if wanted.deleted else Server.deleted_at.is_(None)
-        query = query.where(gone)
+    query = narrowed(_scope(caller, wanted), wanted)
     marker = _marker(session, caller, wanted)
-    query = page_of(query, wanted.page, _KEYS[wanted.sort_key], Server.id, marker)
+    query = in_order(query, wanted.keys(), Server.id, marker).limit(wanted.page.limit)
     # Plain rows with a Server's attributes: for long lists they cost half of what objects do.
     columns = [getattr(Server, attr.key) for attr in inspect(Server).column_attrs]
     try:
@@ -128,31 +72,6 @@ def _scope(caller: Caller, wanted: ServerQuery) -> Select[Server]:
     if wanted.project_id is not None:
         return query.where(Server.project_id == wanted.project_id)
     return query
-
-
-def _equals(query: Select[Server], wanted: ServerQuery) -> Select[Server]:
-    for column, value in (
-        (Server.user_id, wanted.user_id),
-        (Server.image_id, wanted.image_id),
-        (Server.flavor_id, wanted.flavor_id),
-        (Server.host, wanted.host),
-        (Server.availability_zone, wanted.zone),
-        (Server.reservation_id, wanted.reservation_id),
-        (Server.key_name, wanted.key_name),
-    ):
-        if value is not None:
-            query = query.where(column == value)
-    return query
-
-
-def _any_state(
-    states: tuple[tuple[str, frozenset[str] | None], ...],
-) -> ColumnElement[bool]:
-    matches: ColumnElement[bool] = Server.id.is_(None)
-    for vm_state, tasks in states:
-        one = Server.vm_state == vm_state
-        matches = matches | (one if tasks is None else one & Server.task_state.in_(tasks))
-    return matches
 
 
 def _marker(session: Session, caller: Caller, wanted: ServerQuery) -> Server | None:
@@ -178,11 +97,15 @@ def get(session: Session, caller: Caller, server_id: str, *, deleted: bool = Fal
 
 
 def extras(session: Session, servers: Sequence[Server]) -> Extras:
-    """Addresses, hosts and running actions of `servers`: four queries however many they are."""
+    """Addresses, hosts, running actions and tags of `servers`: five queries however many."""
     ids = [server.id for server in servers]
     names = {server.host for server in servers if server.host}
     return Extras(
-        cloud_id(session), _nics(session, ids), _hosts(session, names), _running(session, ids)
+        cloud_id(session),
+        _nics(session, ids),
+        _hosts(session, names),
+        _running(session, ids),
+        server_tags.by_server(session, ids),
     )
 
 

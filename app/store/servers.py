@@ -17,7 +17,7 @@ from app.domain.message import Fault
 from app.domain.new_servers import NewServers
 from app.domain.states import CANCELLED, KINDS, kind_of
 from app.errors import Conflict, NotFound
-from app.models import Action, Server, ServerNic, new_id
+from app.models import Action, Server, ServerNic, ServerTag, new_id
 from app.store import actions, endings, quotas
 from app.store.database import clock
 
@@ -54,6 +54,7 @@ def create(session: Session, caller: Caller, wanted: NewServers) -> list[Action]
                     fixed_ip=nic.fixed_ip,
                 )
             )
+        session.add_all(ServerTag(server_id=server.id, tag=tag) for tag in wanted.tags)
         args = {"min_count": wanted.min_count}
         accepted.append(_accept(session, caller, server, "create", "schedule", args))
     session.flush()
@@ -68,12 +69,11 @@ def request(
     A delete takes over whatever runs; repeated, it answers the first one's action. Raises
     NotFound, and Conflict when locked or in the wrong state.
     """
-    server = _locked(session, caller, server_id)
+    server = hold(session, caller, server_id)
     running = actions.unfinished(session, server_id)
     if kind == "delete" and running is not None and running.kind == "delete":
         return running
-    if server.locked and not caller.is_admin:
-        raise Conflict(f"Instance {server_id} is locked", code="locked")
+    check_unlocked(caller, server)
     rule = kind_of(kind, args)
     rule.check(server_id, server.vm_state, server.task_state)
     if rule.needs_host and server.host is None:
@@ -101,7 +101,7 @@ def cancel(session: Session, caller: Caller, action_id: str) -> Action:
     if owner is None:
         raise NotFound(f"task {action_id} could not be found")
     try:
-        server = _locked(session, caller, owner)
+        server = hold(session, caller, owner)
     except NotFound as error:
         raise NotFound(f"task {action_id} could not be found") from error
     action = actions.unfinished(session, server.id)
@@ -142,17 +142,16 @@ def begin(session: Session, server: Server, kind: str, request_id: str) -> Actio
 
 def _affordable(session: Session, caller: Caller, wanted: NewServers) -> int:
     """Take quota for as many servers as fit, between min_count and max_count."""
-    size = wanted.flavor.resources
+    each = quotas.needs(wanted.flavor.resources, 1)
+    used = quotas.held(session, caller.project_id, each)
     limits = quotas.limits(session, caller.project_id)
-    used = quotas.usage(session, caller.project_id)
-    each = quotas.needs(size, 1)
     room = [
-        (limits[name] - used.get(name, 0)) // amount
+        (limits[name] - used[name]) // amount
         for name, amount in each.items()
         if amount and limits[name] >= 0
     ]
     count = max(wanted.min_count, min([wanted.max_count, *room]))
-    quotas.take(session, caller.project_id, quotas.needs(size, count))
+    quotas.take(session, caller.project_id, quotas.needs(wanted.flavor.resources, count))
     return count
 
 
@@ -181,6 +180,8 @@ def _new_server(caller: Caller, wanted: NewServers, number: int | None) -> Serve
         public_key=wanted.public_key,
         user_data=wanted.user_data,
         config_drive=wanted.config_drive,
+        disk_config=wanted.disk_config,
+        scheduler_hints=wanted.scheduler_hints,
         meta=wanted.metadata,
         availability_zone=wanted.availability_zone,
         forced_host=wanted.forced_host,
@@ -227,7 +228,8 @@ def _accept(
     return action
 
 
-def _locked(session: Session, caller: Caller, server_id: str) -> Server:
+def hold(session: Session, caller: Caller, server_id: str) -> Server:
+    """The caller's server, its row locked for a change. Raises NotFound."""
     server = session.scalars(
         select(Server).where(Server.id == server_id).with_for_update()
     ).one_or_none()
@@ -235,6 +237,12 @@ def _locked(session: Session, caller: Caller, server_id: str) -> Server:
     if server is None or not mine or server.deleted_at is not None:
         raise NotFound(f"Instance {server_id} could not be found.", code="not_found")
     return server
+
+
+def check_unlocked(caller: Caller, server: Server) -> None:
+    """Raises Conflict when the server is locked; administrators may change it all the same."""
+    if server.locked and not caller.is_admin:
+        raise Conflict(f"Instance {server.id} is locked", code="locked")
 
 
 def _pre_empt(session: Session, running: Action, server: Server, by: str) -> None:

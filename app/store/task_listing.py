@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from app.domain.caller import Caller
 from app.errors import Invalid, NotFound
 from app.models import Action, ActionEvent
-from app.store.paging import Page, page_of
+from app.store.paging import Page, in_order, page_of
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,45 @@ def marks(session: Session, action_ids: Sequence[str]) -> dict[str, Mark]:
     }
 
 
-def of_server(session: Session, server_id: str) -> list[Action]:
-    """What users asked of a server, newest first (not what the cloud asked by itself)."""
+@dataclass(frozen=True)
+class ServerTaskQuery:
+    """At most `limit` actions after that of the request `marker`, by when they last changed."""
+
+    changed_since: float | None = None
+    changed_before: float | None = None
+    limit: int | None = None
+    marker: str | None = None
+
+
+def of_server(
+    session: Session, server_id: str, wanted: ServerTaskQuery = ServerTaskQuery()
+) -> list[Action]:
+    """What users asked of a server, newest first (not what the cloud asked by itself).
+
+    Raises Invalid for a bad marker.
+    """
     query = select(Action).where(Action.server_id == server_id, Action.kind != "sync")
-    return list(session.scalars(query.order_by(Action.created_at.desc(), Action.id.desc())))
+    if wanted.changed_since is not None:
+        query = query.where(_changed_at() >= wanted.changed_since)
+    if wanted.changed_before is not None:
+        query = query.where(_changed_at() < math.floor(wanted.changed_before) + 1)
+    marker = None
+    if wanted.marker is not None:
+        try:
+            marker = of_request(session, server_id, wanted.marker)
+        except NotFound as error:
+            raise Invalid(f"marker [{wanted.marker}] not found") from error
+    query = in_order(query, [(Action.created_at, True)], Action.id, marker)
+    return list(session.scalars(query.limit(wanted.limit)))
+
+
+def changed_at(action: Action) -> float:
+    """When an action last ended a stage or began one; seconds since the epoch."""
+    return action.finished_at or action.stage_started_at or action.created_at
+
+
+def _changed_at() -> ColumnElement[float]:
+    return func.coalesce(Action.finished_at, Action.stage_started_at, Action.created_at)
 
 
 def of_request(session: Session, server_id: str, request_id: str) -> Action:

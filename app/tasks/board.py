@@ -1,4 +1,4 @@
-"""What hosts post in Redis: heartbeats and inventories; and the epoch that tells of lost data.
+"""What workers post in Redis: heartbeats and inventories; and the epoch that tells of lost data.
 
 Both sides read and write here, so it knows neither database nor hypervisor.
 """
@@ -21,6 +21,7 @@ AWAY = (KombuError, redis.RedisError, OSError)
 """What publishing and posting raise when the broker is away."""
 BEAT_TTL = 120
 INVENTORY_TTL = 900
+CONTROL_TTL = 20
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,16 @@ class Beat:
     generation: int
     tasks: tuple[Sighting, ...] = ()
     version: int = VERSION
+
+
+@dataclass(frozen=True)
+class ControlBeat:
+    """A scheduler worker's sign of life: which of the control queues it serves, and when it said so
+    (seconds since the epoch, by its own clock)."""
+
+    name: str
+    queues: tuple[str, ...]
+    at: float
 
 
 @dataclass(frozen=True)
@@ -110,6 +121,25 @@ def _beat(text: str) -> Beat | None:
         return None
     tasks = tuple(Sighting(**{**task, "key": Key(**task["key"])}) for task in data.pop("tasks"))
     return Beat(tasks=tasks, **data)
+
+
+def post_control(beat: ControlBeat) -> None:
+    """Post a scheduler worker's sign of life. Raises redis.RedisError."""
+    with client().pipeline(transaction=False) as pipe:
+        pipe.sadd("controls", beat.name)
+        pipe.set(f"control:{beat.name}", json.dumps(asdict(beat)), ex=CONTROL_TTL)
+        pipe.execute()
+
+
+def controls() -> list[ControlBeat]:
+    """Every scheduler worker that lives, by name. Raises redis.RedisError."""
+    names = sorted(str(name) for name in client().smembers("controls"))
+    texts = client().mget([f"control:{name}" for name in names]) if names else []
+    gone = [name for name, text in zip(names, texts, strict=True) if text is None]
+    if gone:
+        client().srem("controls", *gone)
+    read = [json.loads(str(text)) for text in texts if text is not None]
+    return [ControlBeat(**{**one, "queues": tuple(one["queues"])}) for one in read]
 
 
 def post_inventory(posting: Posting) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.config import settings
-from app.domain.message import HostMessage, ImageSource, Key, to_message
+from app.domain.message import HostMessage, ImageSource, Key, image_url, to_message
 from app.errors import Bug
 from app.images.access import make_token
 from app.images.keys import load_keys
@@ -62,11 +62,10 @@ def _image(session: Session, action: Action, server: Server) -> ImageSource | No
     configured = settings()
     if image.hash_value is None or image.size is None:
         raise Bug(f"image {image.id} of server {server.id} has no checksum")
-    base = configured.public_url or f"http://{configured.bind}:{configured.port}"
     keys = load_keys(configured.path("keys"))
     return ImageSource(
         id=image.id,
-        url=f"{base}/image/v2/images/{image.id}/file",
+        url=image_url(configured.public_url or configured.api_url, image.id),
         token=make_token(keys, image.id, action.id, int(configured.accept_deadline)),
         size=image.size,
         checksum_algorithm=image.hash_algorithm or "sha512",

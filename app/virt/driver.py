@@ -85,5 +85,8 @@ class Driver(Protocol):
         left alone: HostFault code="newer_fence", not retriable.
         """
 
+    def tidy(self) -> None:
+        """Free what nobody uses any more, a bounded piece of it; called every minute or so."""
+
     def console_log(self, server_id: str, lines: int | None) -> str:
         """The last `lines` lines (all, at most 100 KiB, when None) of the serial console."""

@@ -194,6 +194,9 @@ class FakeDriver:
         if guest is not None:
             self._tell(server_id, "stopped", SHUTDOWN)
 
+    def tidy(self) -> None:
+        """There is nothing to free here."""
+
     def console_log(self, server_id: str, lines: int | None) -> str:
         """See the contract."""
         self._faults.check("console_log")

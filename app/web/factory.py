@@ -10,13 +10,14 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app.config import Settings
 from app.config import settings as configured
-from app.store import identity, task_listing
+from app.store import revocations, task_listing
 from app.store.database import reading
 from app.tasks.progress import live
 from app.web import (
     errors,
     filters,
     health,
+    metrics,
     noauth,
     policy,
 )
@@ -38,9 +39,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     noauth.check(settings)
     app = Flask("novella", static_folder=None)
     app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False  # its redirects fall through RESTX's error handling
     app.config["RESTX_MASK_SWAGGER"] = False
     app.extensions["novella"] = _parts(settings)
     filters.install(app)
+    metrics.install(app, settings)
     app.register_error_handler(Exception, errors.handle)
     make_api(_namespaces()).init_app(app)
     if settings.trusted_proxies > 0:
@@ -65,9 +68,7 @@ def _parts(settings: Settings) -> Web:
 
 def _revoked() -> list[Revoked]:
     with reading() as session:
-        return [
-            Revoked(row.kind, row.target, row.created_at) for row in identity.revocations(session)
-        ]
+        return [Revoked(row.kind, row.target, row.created_at) for row in revocations.live(session)]
 
 
 def _look(task_ids: Sequence[str]) -> dict[str, Sight]:
@@ -90,20 +91,57 @@ def _namespaces() -> list[Namespace]:
     # Imported here: each of these files hangs its routes into its service's namespace.
     from app.web.compute import (  # noqa: F401
         actions,
+        aggregates,
+        api_extensions,
+        flavor_access,
+        flavor_extra_specs,
         flavors,
+        hypervisors,
         instance_actions,
         keypairs,
         limits,
+        quota_sets,
+        security_groups,
+        server_metadata,
+        server_tags,
         servers,
+        services,
+        usage,
         zones,
     )
     from app.web.compute import versions as compute
-    from app.web.identity import auth  # noqa: F401
+    from app.web.identity import (  # noqa: F401
+        application_credentials,
+        auth,
+        catalog,
+        domains,
+        grants,
+        projects,
+        roles,
+        users,
+    )
     from app.web.identity import versions as identity_versions
-    from app.web.image import files, images  # noqa: F401
-    from app.web.image import versions as image
-    from app.web.network import networks, ports, subnets  # noqa: F401
+    from app.web.image import documents, files, image, images, imports, tags  # noqa: F401
+    from app.web.image import versions as image_versions
+    from app.web.network import (  # noqa: F401
+        absent,
+        extensions,
+        networks,
+        ports,
+        quotas,
+        subnets,
+    )
     from app.web.network import versions as network
-    from app.web.v1 import events, tasks  # noqa: F401
+    from app.web.network import zones as network_zones  # noqa: F401
+    from app.web.v1 import events, hosts, tasks  # noqa: F401
 
-    return [identity_versions.ns, compute.ns, image.ns, network.ns, tasks.ns, health.ns]
+    return [
+        identity_versions.ns,
+        compute.ns,
+        image_versions.ns,
+        network.ns,
+        tasks.ns,
+        hosts.ns,
+        health.ns,
+        metrics.ns,
+    ]

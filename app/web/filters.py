@@ -67,7 +67,9 @@ def _authenticate() -> None:
     g.caller = g.token.caller(context.request_id())
     logs.bind(project_id=g.caller.project_id, user_id=g.caller.user_id)
     if not g.caller.project_id and context.service() != "identity":
-        raise Forbidden("This needs a token that is scoped to a project.")
+        raise Forbidden(
+            "This needs a token that is scoped to a project, not to the system or none."
+        )
     policy.enforce(view)
 
 
@@ -92,7 +94,7 @@ def _finish(response: Response) -> Response:
     if context.service() == "compute":
         response.headers["x-compute-request-id"] = context.request_id()
         microversions.echo(response.headers, context.version())
-    if request.path not in ("/healthz", "/readyz"):
+    if request.path not in ("/healthz", "/readyz", "/metrics"):
         taken = time.monotonic() - g.get("started", time.monotonic())
         logs.get("app.web.access").info(
             "request",

@@ -3,18 +3,25 @@ and a long wait or an upload keeps one busy without delaying anybody else."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from gunicorn.glogging import Logger
 
-from app import logs
+from app import logs, tls
 from app.config import settings
 from app.errors import NovellaError
 from app.web.image import uploads
+from app.web.tls import Contexts
 
-_settings = settings()
+try:
+    _settings = settings()
+    tls.check(_settings)
+except NovellaError as error:
+    sys.exit(f"web: {error.message}")
 
-bind = f"{_settings.bind}:{_settings.port}"
+bind = f"[{_settings.bind}]" if ":" in _settings.bind else _settings.bind
+bind = f"{bind}:{_settings.port}"
 worker_class = "gthread"
 workers = 1
 threads = _settings.web_threads
@@ -28,6 +35,12 @@ graceful_timeout = 10
 accesslog = None
 errorlog = "-"
 control_socket_disable = True
+# Whom to believe about X-Forwarded-* is the setting `trusted_proxies`, and nobody else's matter.
+forwarded_allow_ips = ""
+secure_scheme_headers: dict[str, str] = {}
+if _settings.tls_certificate and _settings.tls_key:
+    certfile, keyfile = str(_settings.tls_certificate), str(_settings.tls_key)
+    ssl_context = Contexts(_settings.tls_certificate, _settings.tls_key).current
 
 
 class logger_class(Logger):  # noqa: N801  (gunicorn's name for it)

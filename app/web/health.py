@@ -8,6 +8,7 @@ from flask_restx import Namespace
 from app.errors import Unavailable
 from app.store import migrations
 from app.store.database import reading
+from app.web import metrics
 from app.web.answers import answer
 from app.web.api import Route
 
@@ -31,8 +32,17 @@ class Ready(Route):
     @ns.doc(security=[])
     def get(self) -> Response:
         """Answer when the database is there and has the newest schema."""
+        broker = metrics.metrics().broker.look()
         with reading():  # whose errors are told as "the database is away"
             current = migrations.is_current()
         if not current:
             raise Unavailable("the database's schema is not the newest: run novella db upgrade")
-        return answer({"status": "ready", "database": "ok", "schema": "current"})
+        # Without the broker requests are still accepted, and none is lost: that is ready.
+        return answer(
+            {
+                "status": "ready",
+                "database": "ok",
+                "schema": "current",
+                "broker": {"ok": broker.ok, "age": broker.age},
+            }
+        )

@@ -34,8 +34,11 @@ def limit(name: str = "limit") -> int:
 def flag(name: str) -> bool | None:
     """A yes or no in any of the usual spellings, None when absent."""
     text = request.args.get(name)
-    if text is None:
-        return None
+    return None if text is None else truth(name, text)
+
+
+def truth(name: str, text: str) -> bool:
+    """The yes or no that the parameter `name` says. Raises Invalid for anything else."""
     if text.lower() in _TRUE:
         return True
     if text.lower() in _FALSE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ import pytest
 from app.domain.message import ImageSource
 from app.errors import Cancelled, HostFault
 from app.images.host_cache import HostCache
-from tests.cloud import eventually
+from tests.cloud import CHECKOUT, eventually
 from tests.integration.virt_fixtures import ImageServer
 
 pytest_plugins = ["tests.integration.virt_fixtures"]
@@ -25,11 +26,12 @@ pytest_plugins = ["tests.integration.virt_fixtures"]
 
 @pytest.fixture
 def cache(tmp_path: Path) -> HostCache:
-    return HostCache(tmp_path / "the cache")
+    return HostCache(tmp_path / "the cache", tmp_path / "disks")
 
 
 def get(cache: HostCache, image: ImageSource, cancel: threading.Event | None = None) -> Path:
-    return cache.get(image, cancel or threading.Event(), lambda percent, message: None)
+    with cache.lease(image, cancel or threading.Event(), lambda percent, message: None) as path:
+        return path
 
 
 class Build(threading.Thread):
@@ -47,7 +49,8 @@ class Build(threading.Thread):
         cache, image = self._wanted
         try:
             report = lambda percent, message: self.messages.append(message)  # noqa: E731
-            self.result = cache.get(image, self.cancel, report)
+            with cache.lease(image, self.cancel, report) as path:
+                self.result = path
         except (Cancelled, HostFault) as error:
             self.result = error
 
@@ -162,9 +165,9 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_a_fault_for_this_host_only_and_leaves_nothing(
-    full_disk: Path, images: ImageServer
+    full_disk: Path, images: ImageServer, tmp_path: Path
 ):
-    cache = HostCache(full_disk)
+    cache = HostCache(full_disk, tmp_path / "disks")
     with pytest.raises(HostFault) as caught:
         get(cache, images.source())
     assert (caught.value.code, caught.value.retriable) == ("disk_full", True)
@@ -180,20 +183,15 @@ def test_two_processes_download_an_image_once(
         "from app.domain.message import ImageSource\n"
         "from app.images.host_cache import HostCache\n"
         f"source = {source!r}\n"
-        f"cache = HostCache(pathlib.Path({str(cache.directory)!r}))\n"
-        "cache.get(source, threading.Event(), lambda *progress: None)\n"
+        f"cache = HostCache(pathlib.Path({str(cache.directory)!r}), pathlib.Path('disks'))\n"
+        "with cache.lease(source, threading.Event(), lambda *progress: None): pass\n"
     )
     images.flow.clear()
-    processes = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(2)]
+    argv = [sys.executable, "-c", program]
+    env = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    processes = [subprocess.Popen(argv, cwd=tmp_path, env=env) for _ in range(2)]
     assert images.half_sent.wait(20)
     time.sleep(0.3)
     images.flow.set()
     assert [process.wait(30) for process in processes] == [0, 0]
     assert images.requests == 1
-
-
-def test_pruning_removes_what_nobody_uses(cache: HostCache, images: ImageServer):
-    used, unused = get(cache, images.source()), get(cache, images.source())
-    assert cache.prune({used}, 3600) == []
-    assert cache.prune({used}, -1) == [unused]
-    assert used.exists()

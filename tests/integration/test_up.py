@@ -46,6 +46,9 @@ def test_up_again_down_and_up_again(local):
     assert first.returncode == 0, first.stderr
     assert "a new cloud in" in first.stdout
     assert "the cloud is up" in first.stdout
+    assert f"its passwords are kept in {local.state / 'clouds.yaml'}" in first.stdout
+    secrets = [path.read_text().strip() for path in (local.state / "secrets").iterdir()]
+    assert not any(secret in first.stdout + first.stderr for secret in secrets)
     assert local.healthy()
     before = local.processes()
     assert {name: state for name, (state, _) in before.items()} == dict.fromkeys(NAMES, "RUNNING")

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from werkzeug.test import TestResponse
 
+from app.domain.caller import Caller
 from app.errors import TooLarge
 from app.images import access, store
 from app.images.keys import load_keys
-from app.store import images
+from app.store import image_data
 from app.store.database import reading, transaction
 from app.web.factory import create_app
 from app.web.image import uploads
@@ -65,13 +66,13 @@ class _Stream:
 
 
 def streamed(
-    site: Site, image: str, chunks: Iterable[bytes], length: int | None = None
+    site: Site, image: str, chunks: Iterable[bytes], length: int | None = None, to: str = "file"
 ) -> TestResponse:
     """PUT data that is made while it is read; chunked unless `length` is told."""
     given = {"wsgi.input": _Stream(iter(chunks)), "CONTENT_LENGTH": str(length or "")}
     if length is None:
         given |= {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
-    path = f"{IMAGES}/{image}/file"
+    path = f"{IMAGES}/{image}/{to}"
     return site.call("PUT", path, content_type=OCTETS, environ_overrides=given)
 
 
@@ -247,9 +248,8 @@ def test_an_upload_whose_process_died_is_taken_over(site: Site) -> None:
     image, dead = record(site, disk_format="raw"), f"{uuid.uuid4()}.part"
     with transaction() as session:
         owner = site.get(f"{IMAGES}/{image}").json["owner"]
-        from app.domain.caller import Caller
-
-        images.begin_upload(session, Caller("u", owner, frozenset(), "r"), image, dead)
+        claim = image_data.Claim(image_data.UPLOAD, dead)
+        image_data.begin(session, Caller("u", owner, frozenset(), "r"), image, claim)
     assert site.get(f"{IMAGES}/{image}").json["status"] == "saving"
     assert site.upload(image, b"x" * 10).status_code == 204
 
@@ -263,12 +263,9 @@ def test_a_starting_process_clears_up_after_one_that_died(
     (directory / f"{image}.00.part").write_bytes(b"half")
     os.utime(directory / f"{image}.00.part", (1, 1))
     with transaction() as session:
-        from app.domain.caller import Caller
-
         owner = site.get(f"{IMAGES}/{image}").json["owner"]
-        images.begin_upload(
-            session, Caller("u", owner, frozenset(), "r"), image, f"{image}.00.part"
-        )
+        claim = image_data.Claim(image_data.UPLOAD, f"{image}.00.part")
+        image_data.begin(session, Caller("u", owner, frozenset(), "r"), image, claim)
     with store.draft(directory, "running") as running:
         os.utime(running.path, (1, 1))
         uploads.recover(adopt_settings(monkeypatch, site.directory))
@@ -430,7 +427,7 @@ def test_a_draft_never_takes_more_than_a_chunk_at_once(tmp_path: Path) -> None:
 def test_the_database_says_active_only_when_the_file_is_there(site: Site) -> None:
     image = site.add_image()
     with reading() as session:
-        assert images.readable(session, image).file_name == image
+        assert image_data.readable(session, image).file_name == image
     assert left_on_disk(site) == [image]
     (site.directory / "images" / image).unlink()
     assert create_app() is not None

@@ -108,7 +108,13 @@ def test_status_is_exit_code_1_when_a_part_is_away(tmp_path, monkeypatch):
     result = novella("status", "--json")
     assert result.exit_code == 1
     parts = {row["part"]: row["ok"] for row in json.loads(result.stdout)}
-    assert parts == {"database": False, "broker": False, "web": False, "hosts": False}
+    assert parts == {
+        "database": False,
+        "broker": False,
+        "web": False,
+        "hosts": False,
+        "work": False,
+    }
     assert "hunter2" not in result.output
 
 

@@ -125,7 +125,7 @@ def test_settings_come_back_as_they_were_written(place):
 
 
 def test_clouds_yaml_has_the_tenant_and_the_operator(place):
-    files.write_clouds(place, "http://127.0.0.1:8774", "RegionOne")
+    files.write_clouds(place, Settings())
     clouds = yaml.safe_load(place.clouds.read_text())["clouds"]
     assert set(clouds) == {"novella", "novella-admin"}
     assert clouds["novella"]["auth"]["auth_url"] == "http://127.0.0.1:8774/identity"
@@ -134,11 +134,11 @@ def test_clouds_yaml_has_the_tenant_and_the_operator(place):
 
 
 def test_clouds_yaml_keeps_a_changed_password_and_follows_the_port(place):
-    files.write_clouds(place, "http://127.0.0.1:8774", "RegionOne")
+    files.write_clouds(place, Settings())
     text = place.clouds.read_text()
     password = files.secret(place, "novella-password")
     place.clouds.write_text(text.replace(password, "changed") + "  mine: {auth: {}}\n")
-    files.write_clouds(place, "http://127.0.0.1:9000", "RegionOne")
+    files.write_clouds(place, Settings(port=9000))
     clouds = yaml.safe_load(place.clouds.read_text())["clouds"]
     assert clouds["novella"]["auth"]["password"] == "changed"
     assert clouds["novella"]["auth"]["auth_url"] == "http://127.0.0.1:9000/identity"

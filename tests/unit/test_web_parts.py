@@ -147,6 +147,7 @@ def token(issued_at: float, **more: Any) -> Token:
         "methods": ("password",),
         "issued_at": issued_at,
         "expires_at": time.time() + 60,
+        "seen": (99.0, 99.0, 99.0),
     }
     return Token(**given | more)
 
@@ -169,7 +170,9 @@ def test_a_token_is_what_was_issued() -> None:
         (Revoked("project", "other", 100.0), True),
     ],
 )
-def test_a_revocation_covers_a_token_or_all_issued_by_then(revoked: Revoked, good: bool) -> None:
+def test_a_revocation_covers_a_token_or_all_whose_makers_had_not_seen_it(
+    revoked: Revoked, good: bool
+) -> None:
     tokens = Tokens(Ring("k"), Revocations(lambda: [revoked]))  # type: ignore[arg-type]
     text = tokens.issue(token(100.0))
     assert (tokens.look(text) is not None) is good

@@ -9,23 +9,18 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
-
-from app.cli.local import files, ports, subnets
+from app import tls
+from app.cli.local import files, ports
+from app.cli.local.first_start import first_start
 from app.cli.local.place import Place, host_name
-from app.cli.local.programs import Program, programs
+from app.cli.local.programs import Program, programs, redis_addresses
 from app.config import Settings, load
 from app.errors import Conflict, HostFault, Invalid
-from app.models import Cloud
-from app.store import migrations, seed
-from app.store.database import make_engine
 from app.virt.libvirt import daemon as libvirt_daemon
 from app.virt.libvirt.daemon import Daemon
 
 _OWN = ("state_dir", "runtime_dir")
 _SOCKET = "/libvirt/libvirt-sock"
-_DATABASE_WORD = "sqlite:///"
 
 
 @dataclass(frozen=True)
@@ -43,12 +38,6 @@ class LocalCloud:
         """Whether its servers are real."""
         return _uses_libvirt({"driver": self.settings.driver})
 
-    @property
-    def root_url(self) -> str:
-        """Where its API is."""
-        address = self.settings.bind
-        return f"http://{'127.0.0.1' if address == '0.0.0.0' else address}:{self.settings.port}"  # noqa: S104
-
 
 def settle(place: Place, environ: Mapping[str, str], running: bool) -> LocalCloud:
     """Decide all settings, write novella.toml, and list the programs.
@@ -57,7 +46,12 @@ def settle(place: Place, environ: Mapping[str, str], running: bool) -> LocalClou
     a cloud that is `running`, Invalid for a wrong value or when root is needed and missing.
     """
     kept = files.read_settings(place)
-    given = _given(environ)
+    if kept.get("cloud_url"):
+        raise Invalid(
+            f"{place.state} is of a host that joined {kept['cloud_url']}: see `novella host "
+            "--help`, or set NOVELLA_STATE_DIR to another directory"
+        )
+    given = given_settings(environ)
     if running:
         _require_same(kept, given)
     values = {**kept, **given}
@@ -65,7 +59,8 @@ def settle(place: Place, environ: Mapping[str, str], running: bool) -> LocalClou
     values |= {"state_dir": str(place.state), "runtime_dir": str(place.runtime)}
     values.setdefault("cloud_id", str(uuid.uuid4()))
     own_redis = _settle_broker(place, values, given, running)
-    daemon = _settle_libvirt(place, values)
+    daemon = settle_libvirt(place, values)
+    _settle_tls(values)
     files.write_settings(place, values)
     settings = load({"NOVELLA_CONFIG": str(place.config)})
     host = host_name(place, environ)
@@ -77,50 +72,36 @@ def require_ports(cloud: LocalCloud) -> None:
     """Raises Conflict for a port that somebody else holds."""
     settings, config = cloud.settings, cloud.place.config
     ports.require_free(settings.bind, settings.port, "NOVELLA_PORT", config)
+    tls.check(settings)
+    tls.require_name(settings)
     ports.require_free("127.0.0.1", settings.flower_port, "NOVELLA_FLOWER_PORT", config)
 
 
 def prepare_database(cloud: LocalCloud, environ: Mapping[str, str]) -> bool:
     """Bring the schema up to date and fill it at the first start; True when that was now."""
-    url = cloud.settings.database
-    if url.startswith(_DATABASE_WORD):
-        # Made here, so that it is ours alone from its first byte; SQLite's other files follow it.
-        os.close(os.open(url.removeprefix(_DATABASE_WORD), os.O_CREAT | os.O_RDWR, 0o600))
-    migrations.upgrade(url)
-    engine = make_engine(url)
-    try:
-        with Session(engine) as session, session.begin():
-            seeded = _seed(session, cloud, environ)
-    finally:
-        engine.dispose()
+    seeded = first_start(cloud.place, cloud.settings, environ)
     if seeded.cloud_id != cloud.settings.cloud_id:
         values = files.read_settings(cloud.place) | {"cloud_id": seeded.cloud_id}
         files.write_settings(cloud.place, values)
     return seeded.created
 
 
-def _seed(session: Session, cloud: LocalCloud, environ: Mapping[str, str]) -> seed.Seeded:
-    cloud_id = cloud.settings.cloud_id
-    cidr = ""
-    if session.scalar(select(Cloud.id)) is None:
-        cidr = environ.get("NOVELLA_NETWORK_CIDR") or str(
-            subnets.choose(cloud_id, subnets.in_use())
-        )
-    names = ("admin", "novella")
-    passwords = {name: files.secret(cloud.place, f"{name}-password") for name in names}
-    return seed.first_start(session, network_cidr=cidr, passwords=passwords, cloud_id=cloud_id)
-
-
-def _given(environ: Mapping[str, str]) -> dict[str, Any]:
+def given_settings(environ: Mapping[str, str]) -> dict[str, Any]:
     """The settings that the environment names, of the right types."""
     names = [f.name for f in fields(Settings) if f.name not in _OWN]
+    variables = {name: f"NOVELLA_{name.upper()}" for name in names}
     wanted = {
         variable: environ[variable]
-        for name in names
-        if environ.get(variable := f"NOVELLA_{name.upper()}")
+        for name in variables.values()
+        for variable in (name, f"{name}_FILE")
+        if environ.get(variable)
     }
     typed = load(wanted)
-    values = {name: getattr(typed, name) for name in names if f"NOVELLA_{name.upper()}" in wanted}
+    values = {
+        name: getattr(typed, name)
+        for name, variable in variables.items()
+        if variable in wanted or f"{variable}_FILE" in wanted
+    }
     return {k: str(v.absolute()) if isinstance(v, Path) else v for k, v in values.items()}
 
 
@@ -161,13 +142,22 @@ def _settle_broker(
         return False
     kept = str(values.get("broker_url", ""))
     port = int(kept.rpartition(":")[2].partition("/")[0]) if kept else ports.free_port()
-    if not running and not ports.is_free("127.0.0.1", port):
+    addresses = redis_addresses(str(values.get("bind", Settings.bind)))
+    if not running and not all(ports.is_free(address, port) for address in addresses):
         port = ports.free_port()
     values["broker_url"] = f"redis://:{password}@127.0.0.1:{port}/0"
     return True
 
 
-def _settle_libvirt(place: Place, values: dict[str, Any]) -> Daemon | None:
+def _settle_tls(values: dict[str, Any]) -> None:
+    """A certificate that has signed itself is its own CA, for this cloud's clients and hosts."""
+    certificate = values.get("tls_certificate")
+    if certificate and not values.get("tls_ca") and tls.is_self_signed(Path(certificate)):
+        values["tls_ca"] = certificate
+
+
+def settle_libvirt(place: Place, values: dict[str, Any]) -> Daemon | None:
+    """Prepare a libvirtd of our own, unless `values` name another one. Raises Invalid."""
     if not _own_libvirtd(values):
         return None
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from app.cli.local.place import Place, checkout
 from app.cli.local.waiting import until
 from app.cli.output import console
 from app.cli.watching import watch
+from app.config import Settings
 from app.errors import NovellaError, Unavailable
 
 IMAGE, FLAVOR, SERVER = "tiny", "tiny", "first"
@@ -27,10 +29,13 @@ _PASSING = ("BUILD", "REBOOT", "HARD_REBOOT", "REBUILD")
 class Demo:
     """Makes the image and the server once; later calls only look."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, settings: Settings) -> None:
         self._place = place
-        self._admin = Api(credentials("novella-admin", [place.clouds]))
-        self._user = Api(credentials("novella", [place.clouds]))
+        self._admin, self._user = (
+            # By our own address: a proxy that public_url names may not be there yet.
+            Api(replace(credentials(name, [place.clouds]), auth_url=settings.api_url))
+            for name in ("novella-admin", "novella")
+        )
         self._mark = place.state / "first_server"
 
     def run(self, restarted: bool) -> bool:

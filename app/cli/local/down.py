@@ -6,7 +6,6 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import click
@@ -15,6 +14,7 @@ from app.cli.local import files
 from app.cli.local.cloud import LocalCloud, settle
 from app.cli.local.place import Place, find_place
 from app.cli.local.programs import ORDER, environment, render
+from app.cli.local.running import stop
 from app.cli.local.supervisor import Supervisor
 from app.cli.local.waiting import locked, until
 from app.cli.output import console
@@ -60,30 +60,16 @@ def _down(place: Place) -> None:
     mark = place.state / "hosts" / cloud.host / "stopping"
     mark.parent.mkdir(parents=True, exist_ok=True)
     mark.touch()
-    _stop(supervisor, [name for name in ORDER if name not in ("redis", *_LIBVIRT)])
+    stop(supervisor, [name for name in ORDER if name not in ("redis", *_LIBVIRT)])
     if not running:
         for name in _LIBVIRT:
             supervisor.start(name)
     _stop_guests(cloud, supervisor)
-    _stop(supervisor, ["libvirtd"])
-    _stop(supervisor, ["virtlogd", "redis"])
+    stop(supervisor, ["libvirtd"])
+    stop(supervisor, ["virtlogd", "redis"])
     supervisor.shutdown(SHUTDOWN_SECONDS)
     _clear(cloud)
     console().print("the cloud is down; bin/up starts it and its servers again")
-
-
-def _stop(supervisor: Supervisor, names: Sequence[str]) -> None:
-    there = {process.name: process for process in supervisor.processes()}
-    wanted = [name for name in names if name in there]
-    for name in reversed(wanted):
-        supervisor.stop(name)
-
-    def missing() -> str | None:
-        left = [p.name for p in supervisor.processes() if p.name in wanted and p.pid]
-        return f"{', '.join(left)} to end" if left else None
-
-    if wanted:
-        until(f"the end of {', '.join(wanted)}", missing, SHUTDOWN_SECONDS)
 
 
 def _stop_guests(cloud: LocalCloud, supervisor: Supervisor) -> None:

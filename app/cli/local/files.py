@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from app.cli.local.place import Place
+from app.config import Settings
 from app.errors import Invalid
 
 _HEADER = """\
@@ -62,19 +63,22 @@ def write_settings(place: Place, values: Mapping[str, Any]) -> None:
     write_private(place.config, _HEADER + "\n".join(lines) + "\n")
 
 
-def write_clouds(place: Place, root_url: str, region: str) -> None:
+def write_clouds(place: Place, settings: Settings) -> None:
     """clouds.yaml with the tenant `novella` and the operator `novella-admin`.
 
-    What stands there already is kept, a changed password above all; only the URL is ours.
+    What stands there already is kept, a changed password above all; only the URL is ours, and
+    the CA certificate when there is one.
     """
+    auth_url = f"{settings.public_url.rstrip('/') or settings.api_url}/identity"
+    ours = {"cacert": str(settings.tls_ca)} if settings.tls_ca else {}
     try:
         loaded = yaml.safe_load(place.clouds.read_text()) if place.clouds.exists() else None
     except (OSError, yaml.YAMLError) as error:
         raise Invalid(f"{place.clouds}: {error}; mend it or remove it") from error
     clouds = dict((loaded or {}).get("clouds") or {})
     for cloud, user in (("novella", "novella"), ("novella-admin", "admin")):
-        entry = clouds.get(cloud) or _entry(place, user, region)
-        clouds[cloud] = {**entry, "auth": {**entry["auth"], "auth_url": f"{root_url}/identity"}}
+        entry = clouds.get(cloud) or _entry(place, user, settings.region)
+        clouds[cloud] = {**entry, **ours, "auth": {**entry["auth"], "auth_url": auth_url}}
     if loaded != {"clouds": clouds}:
         write_private(place.clouds, yaml.safe_dump({"clouds": clouds}, sort_keys=False))
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import app
 from app.errors import Invalid
+from app.joining import is_host_name
 
 # Names that SQLAlchemy's URLs, supervisor's INI or redis' configuration would read as syntax.
 _UNUSABLE = re.compile(r"[?#;\"\\\x00-\x1f]")
-_HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,7 @@ class Place:
 
     def make(self) -> None:
         """Create both directories, private to this user. Raises Invalid when that cannot be."""
-        self.require_owner()
-        for folder in (self.state, self.logs, self.secrets):
-            try:
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            except OSError as error:
-                raise Invalid(f"cannot make {folder}: {error.strerror}") from error
-        self.secrets.chmod(0o700)
+        self.make_state(self.logs)
         try:
             self.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
             found = self.runtime.lstat()
@@ -78,6 +72,16 @@ class Place:
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
             raise Invalid(f"{self.runtime} belongs to somebody else: remove it, or ask them to")
         self.runtime.chmod(0o700)
+
+    def make_state(self, *more: Path) -> None:
+        """Create the state directory alone, and `more` in it. Raises Invalid."""
+        self.require_owner()
+        for folder in (self.state, self.secrets, *more):
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise Invalid(f"cannot make {folder}: {error.strerror}") from error
+        self.secrets.chmod(0o700)
 
     def require_owner(self) -> None:
         """Raises Invalid when the cloud here is somebody else's, whose sockets we cannot see."""
@@ -118,7 +122,7 @@ def host_name(place: Place, environ: Mapping[str, str]) -> str:
     if known and given and given != known:
         raise Invalid(f"this cloud's host is called {known}; unset NOVELLA_HOST_NAME={given}")
     name = known or given or re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()).strip("-.")
-    if not _HOST_NAME.fullmatch(name):
+    if not is_host_name(name):
         raise Invalid(f"NOVELLA_HOST_NAME: {name!r} is not made of letters, digits, '.', '-', '_'")
     if not known:
         kept.write_text(name + "\n")

@@ -16,6 +16,7 @@ from app.cli.local.files import secret, write_private
 from app.cli.local.place import Place
 from app.config import Settings
 from app.errors import Unavailable
+from app.joining import is_loopback
 from app.virt.libvirt.daemon import Daemon
 
 _SYSTEM_PATHS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -46,16 +47,11 @@ def programs(
     made = []
     if own_redis:
         made.append(_redis(place, settings))
-    if daemon is not None:
-        made += [
-            Program("virtlogd", daemon.virtlogd, kill_group=False),
-            Program("libvirtd", daemon.libvirtd, kill_group=False),
-        ]
-    worker = _python("celery", "-A", "app", "worker", "-E", "-Q")
+    made += libvirt_programs(daemon)
     made += [
         Program("web", _python("gunicorn", "-c", "python:app.web.gunicorn", "app.web.wsgi")),
-        Program("scheduler", [*worker, "scheduler,conductor"], stop_seconds=20),
-        Program("host", [*worker, f"host-{host}"], stop_seconds=20),
+        Program("scheduler", _worker("scheduler,conductor"), stop_seconds=20),
+        host_program(host),
         Program(
             "flower",
             _python(
@@ -70,16 +66,41 @@ def programs(
     return made
 
 
-def render(place: Place, wanted: Sequence[Program]) -> str:
-    """supervisord's configuration for these programs."""
+def libvirt_programs(daemon: Daemon | None) -> list[Program]:
+    """A libvirtd of our own, if there is to be one."""
+    if daemon is None:
+        return []
+    return [
+        Program("virtlogd", daemon.virtlogd, kill_group=False),
+        Program("libvirtd", daemon.libvirtd, kill_group=False),
+    ]
+
+
+def host_program(host: str) -> Program:
+    """The agent of the hypervisor `host`."""
+    return Program("host", _worker(f"host-{host}"), stop_seconds=20)
+
+
+def redis_addresses(bind: str) -> tuple[str, ...]:
+    """Where our own Redis listens: for this machine, and where hosts that join reach the API."""
+    if is_loopback(bind):
+        return ("127.0.0.1",)
+    return (bind,) if bind in ("0.0.0.0", "::") else ("127.0.0.1", bind)  # noqa: S104
+
+
+def render(place: Place, wanted: Sequence[Program], foreground: bool = False) -> str:
+    """supervisord's configuration for these programs.
+
+    `foreground`: they start at once, and their logs are its own output, as containers want it.
+    """
     limit = 4096
     sections = [
         "; Written by bin/up at each start; changes are lost.",
         _section("unix_http_server", file=place.supervisor_socket, chmod="0700"),
         _section(
             "supervisord",
-            logfile=place.logs / "supervisord.log",
-            logfile_maxbytes="10MB",
+            logfile="/dev/null" if foreground else place.logs / "supervisord.log",
+            logfile_maxbytes="0" if foreground else "10MB",
             logfile_backups=3,
             pidfile=place.runtime / "supervisord.pid",
             childlogdir=place.logs,
@@ -94,7 +115,7 @@ def render(place: Place, wanted: Sequence[Program]) -> str:
         ),
     ]
     for number, program in enumerate(wanted):
-        sections.append(_program(place, number, program))
+        sections.append(_program(place, number, program, foreground))
     return "\n".join(sections)
 
 
@@ -112,6 +133,10 @@ def environment(place: Place, environ: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
+def _worker(queues: str) -> list[str]:
+    return _python("celery", "-A", "app", "worker", "-E", "-Q", queues)
+
+
 def _python(module: str, *args: str) -> list[str]:
     # -P: the state directory, where they run, is no place to import from.
     return [sys.executable, "-P", "-m", module, *args]
@@ -127,7 +152,7 @@ def _redis(place: Place, settings: Settings) -> Program:
     lines = [
         "# Written by bin/up at each start; changes are lost. Nothing is kept on disk: the",
         "# database is the truth, and what a lost Redis held is sent again.",
-        "bind 127.0.0.1",
+        f"bind {' '.join(redis_addresses(settings.bind))}",
         "protected-mode yes",
         f"port {url.port}",
         f'requirepass "{url.password}"',
@@ -142,7 +167,7 @@ def _redis(place: Place, settings: Settings) -> Program:
     return Program("redis", [program, str(folder / "redis.conf")], stop_seconds=10)
 
 
-def _program(place: Place, number: int, program: Program) -> str:
+def _program(place: Place, number: int, program: Program, foreground: bool) -> str:
     environ = ",".join(f"{key}={shlex.quote(value)}" for key, value in program.environ.items())
     return _section(
         f"program:{program.name}",
@@ -150,7 +175,7 @@ def _program(place: Place, number: int, program: Program) -> str:
         directory=place.state,
         environment=environ,
         priority=10 * (number + 1),
-        autostart="false",
+        autostart="true" if foreground else "false",
         autorestart="true",
         startsecs=5,
         startretries=1_000_000,
@@ -159,8 +184,8 @@ def _program(place: Place, number: int, program: Program) -> str:
         stopasgroup="false",
         killasgroup="true" if program.kill_group else "false",
         redirect_stderr="true",
-        stdout_logfile=place.logs / f"{program.name}.log",
-        stdout_logfile_maxbytes="20MB",
+        stdout_logfile="/dev/fd/1" if foreground else place.logs / f"{program.name}.log",
+        stdout_logfile_maxbytes="0" if foreground else "20MB",
         stdout_logfile_backups=5,
     )
 

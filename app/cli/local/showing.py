@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import inspect
@@ -10,8 +12,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app.cli.local.cloud import LocalCloud
+from app.cli.local.files import secret
 from app.cli.local.place import Place, checkout
-from app.cli.local.supervisor import Supervisor
+from app.cli.local.supervisor import Process, Supervisor
 from app.cli.output import console, print_table
 from app.config import load
 from app.store import hosts_admin
@@ -24,18 +27,7 @@ def show_status(place: Place) -> bool:
     if not supervisor.alive():
         console().print(f"the cloud in {place.state} is down: start it with bin/up", markup=False)
         return False
-    processes = supervisor.processes()
-    rows = [
-        {
-            "process": one.name,
-            "state": one.state,
-            "pid": one.pid or None,
-            "uptime": _span(one.uptime) if one.pid else None,
-            "log": one.log.relative_to(place.state),
-        }
-        for one in processes
-    ]
-    print_table(("process", "state", "pid", "uptime", "log"), rows)
+    processes_well = show_processes(place, supervisor.processes())
     hosts = host_states(load({"NOVELLA_CONFIG": str(place.config)}).database)
     console().print()
     print_table(
@@ -50,8 +42,23 @@ def show_status(place: Place) -> bool:
             for one in hosts
         ],
     )
-    processes_well = all(one.state == "RUNNING" for one in processes)
     return processes_well and bool(hosts) and all(one["state"] == "up" for one in hosts)
+
+
+def show_processes(place: Place, processes: Sequence[Process]) -> bool:
+    """Print each process; True when all of them run."""
+    rows = [
+        {
+            "process": one.name,
+            "state": one.state,
+            "pid": one.pid or None,
+            "uptime": _span(one.uptime) if one.pid else None,
+            "log": one.log.relative_to(place.state) if place.state in one.log.parents else None,
+        }
+        for one in processes
+    ]
+    print_table(("process", "state", "pid", "uptime", "log"), rows)
+    return all(one.state == "RUNNING" for one in processes)
 
 
 def host_states(database_url: str) -> list[dict[str, Any]]:
@@ -68,6 +75,19 @@ def host_states(database_url: str) -> list[dict[str, Any]]:
         engine.dispose()
 
 
+def show_passwords(cloud: LocalCloud) -> None:
+    """The new cloud's passwords, to a person only: what is piped may end in a log."""
+    place = cloud.place
+    where = f"kept in {place.clouds} and {place.secrets}, which only their owner may read"
+    if not sys.stdout.isatty():
+        console().print(f"its passwords are {where}", markup=False)
+        return
+    lines = [f"its passwords, shown this once and {where}:"]
+    for name in ("novella", "admin", "flower"):
+        lines.append(f"  {name:8} {secret(place, f'{name}-password')}")
+    console().print("\n".join(lines), markup=False)
+
+
 def show_next_steps(cloud: LocalCloud) -> None:
     """Addresses, where the passwords are, and what to type."""
     place, settings = cloud.place, cloud.settings
@@ -76,8 +96,8 @@ def show_next_steps(cloud: LocalCloud) -> None:
         command = shlex.quote(str(root / ".venv/bin/novella"))
     lines = [
         "",
-        f"API      {cloud.root_url}/identity (users and passwords in {place.clouds})",
-        f"Docs     {cloud.root_url}/docs",
+        f"API      {settings.api_url}/identity (users and passwords in {place.clouds})",
+        f"Docs     {settings.api_url}/docs",
         f"Flower   http://127.0.0.1:{settings.flower_port}/ "
         f"(user novella, password in {place.secrets / 'flower-password'})",
         f"Logs     {place.logs}",

@@ -7,14 +7,14 @@ import sys
 from collections.abc import Mapping
 
 import click
-import requests
 
+from app.cli import web_health
 from app.cli.local import files
 from app.cli.local.cloud import LocalCloud, prepare_database, require_ports, settle
 from app.cli.local.demo import Demo
 from app.cli.local.place import Place, find_place
-from app.cli.local.programs import environment, render
-from app.cli.local.showing import host_states, show_next_steps, show_status
+from app.cli.local.running import await_all, start_all, start_missing
+from app.cli.local.showing import host_states, show_next_steps, show_passwords, show_status
 from app.cli.local.supervisor import Supervisor
 from app.cli.local.waiting import locked, until
 from app.cli.output import console
@@ -43,14 +43,14 @@ def _up(place: Place, guest_wanted: bool) -> None:
     cloud = settle(place, os.environ, running)
     before: dict[str, str] = {}
     if running:
-        changed = _start_missing(supervisor)
+        changed = start_missing(supervisor)
     else:
         _prepare(cloud)
         before, changed = _sessions(cloud), True
-        _start_all(cloud, supervisor)
+        start_all(place, cloud.programs, supervisor)
     _wait(cloud, supervisor, before)
     if guest_wanted and cloud.has_guests:
-        changed = Demo(place).run(restarted=not running) or changed
+        changed = Demo(place, cloud.settings).run(restarted=not running) or changed
     console().print("the cloud is up" if changed else "already up, nothing changed")
     show_next_steps(cloud)
 
@@ -58,44 +58,18 @@ def _up(place: Place, guest_wanted: bool) -> None:
 def _prepare(cloud: LocalCloud) -> None:
     """Everything that must be there before the first process."""
     require_ports(cloud)
-    if prepare_database(cloud, os.environ):
+    is_new = prepare_database(cloud, os.environ)
+    files.write_clouds(cloud.place, cloud.settings)
+    if is_new:
         console().print(f"a new cloud in {cloud.place.state}", markup=False)
-    files.write_clouds(cloud.place, cloud.root_url, cloud.settings.region)
-    files.write_private(cloud.place.supervisor_config, render(cloud.place, cloud.programs))
-
-
-def _start_all(cloud: LocalCloud, supervisor: Supervisor) -> None:
-    supervisor.launch(environment(cloud.place, os.environ))
-    for program in cloud.programs:
-        supervisor.start(program.name)
-    console().print(f"started {', '.join(program.name for program in cloud.programs)}")
-
-
-def _start_missing(supervisor: Supervisor) -> bool:
-    """Start what somebody stopped; supervisord itself sees to what died."""
-    stopped = [process.name for process in supervisor.processes() if not process.wanted]
-    for name in stopped:
-        supervisor.start(name)
-    if stopped:
-        console().print(f"started {', '.join(stopped)}")
-    return bool(stopped)
+        show_passwords(cloud)
 
 
 def _wait(cloud: LocalCloud, supervisor: Supervisor, before: Mapping[str, str]) -> None:
-    until("the API", lambda: _web_missing(cloud.root_url), WEB_SECONDS, supervisor)
+    until("the API", lambda: web_health.lack(cloud.settings), WEB_SECONDS, supervisor)
     what = f"host {cloud.host}"
     until(what, lambda: _host_missing(cloud, before), HOST_SECONDS, supervisor)
-    until("every process", lambda: _process_missing(supervisor), WEB_SECONDS, supervisor)
-
-
-def _web_missing(root_url: str) -> str | None:
-    with requests.Session() as session:
-        session.trust_env = False
-        try:
-            answer = session.get(f"{root_url}/healthz", timeout=5)
-        except requests.RequestException:
-            return "no answer yet"
-    return None if answer.ok else f"/healthz says {answer.status_code}"
+    await_all(supervisor)
 
 
 def _host_missing(cloud: LocalCloud, before: Mapping[str, str]) -> str | None:
@@ -105,11 +79,6 @@ def _host_missing(cloud: LocalCloud, before: Mapping[str, str]) -> str | None:
     if host is None or host["session"] == before.get(cloud.host):
         return "its worker has not registered yet"
     return None if host["state"] == "up" else f"it is {host['state']}"
-
-
-def _process_missing(supervisor: Supervisor) -> str | None:
-    ill = [f"{p.name} is {p.state}" for p in supervisor.processes() if p.state != "RUNNING"]
-    return ", ".join(ill) or None
 
 
 def _sessions(cloud: LocalCloud) -> dict[str, str]:

@@ -51,7 +51,8 @@ def _register(posting: Posting) -> bool:
         except Conflict as error:
             log.error("registration refused", host=posting.host, reason=error.message)
             return False
-        return posting.session == host.session
+        # What an operator declared down counts for nothing until it is taken back.
+        return posting.session == host.session and not host.forced_down
 
 
 def _facts(session: Session, posting: Posting) -> dict[str, object]:

@@ -11,20 +11,22 @@ import random
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 
 import redis
 from celery import Signature, bootsteps, chain, current_app
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from app import logs
-from app.celery import app
+from app.celery import Worker, app
 from app.config import settings
 from app.errors import NovellaError
 from app.models import Host
 from app.store import actions, hosts, idempotency, plans, ringing
 from app.store.database import clock, reading, transaction
-from app.tasks import board, messages, publish, results
-from app.tasks.board import Beat
+from app.tasks import board, messages, metering, publish, results
+from app.tasks.board import Beat, ControlBeat
 from app.tasks.control import losses
 from app.tasks.control.host_states import Watch
 from app.tasks.workflow import WORKFLOWS
@@ -34,6 +36,7 @@ STALE_PASS_SECONDS = 60.0
 GAP_SECONDS = 5.0
 PURGE_SECONDS = 600.0
 TOUCH_SECONDS = 10.0
+SAY_SECONDS = 4.0
 LOOK_BACK_SECONDS = 60.0
 SLOW = [step.name for flow in WORKFLOWS.values() for step in flow.steps if step.slow]
 
@@ -41,7 +44,9 @@ SLOW = [step.name for flow in WORKFLOWS.values() for step in flow.steps if step.
 class Sweep:
     """One worker's sweep: its watch over the hosts, and the epoch that it knows."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "", queues: Sequence[str] = ()) -> None:
+        self.name, self.queues = name, tuple(queues)
+        self.said = float("-inf")
         self.watch = Watch(settings().down_after)
         self.epoch: str | None = None
         self.finished = self.healthy_since = time.monotonic()
@@ -106,12 +111,15 @@ class Sweep:
 
     def _look_at_hosts(self) -> None:
         beats = board.beats()
+        self._say_alive()
         self._check_epoch()
         with reading() as session:
             rows = {host.name: host for host in hosts.all_hosts(session)}
             cloud = plans.cloud_id(session)
         board.announce(cloud)
-        beats = [beat for beat in beats if beat.cloud_id == cloud]
+        # Whom an operator declared down is down, whatever it says itself.
+        forced = {name for name, row in rows.items() if row.forced_down}
+        beats = [one for one in beats if one.cloud_id == cloud and one.host not in forced]
         alive = [name for name, row in rows.items() if row.state != hosts.DOWN]
         fresh, stale = self.watch.look(beats, alive, time.monotonic())
         for beat in fresh:
@@ -122,8 +130,15 @@ class Sweep:
             with transaction() as session:
                 hosts.touch(session, sorted(self.heard))
             self.heard.clear()
-        for name in stale:
-            self._declare_down(name, rows[name].state)
+        for name in {*stale, *(forced & set(alive))}:
+            self._declare_down(name, rows[name])
+
+    def _say_alive(self) -> None:
+        """Let operators see this worker among the services."""
+        now = time.monotonic()
+        if self.name and now - self.said >= SAY_SECONDS:
+            board.post_control(ControlBeat(self.name, self.queues, time.time()))
+            self.said = now
 
     def _check_epoch(self) -> None:
         found = board.epoch(str(uuid.uuid4()))
@@ -171,9 +186,11 @@ class Sweep:
         with transaction() as session:
             actions.sightings(session, seen)
 
-    def _declare_down(self, name: str, state: str) -> None:
-        ended = losses.host_is_down(name, state)
-        if ended is not None:
+    def _declare_down(self, name: str, row: Host) -> None:
+        ended = losses.host_is_down(name, row.state)
+        if ended is not None and row.forced_down:
+            log.warning("host is down: an operator said so", host=name)
+        elif ended is not None:
             log.error("host is down: no heartbeat", host=name, seconds=settings().down_after)
         for action in ended or []:
             results.store(action)
@@ -209,36 +226,47 @@ class Sweep:
 
     def _ring(self) -> None:
         requests: dict[tuple[str, str], list[str]] = {}
-        messages_for: list[tuple[str, Signature]] = []
+        for_hosts: list[tuple[str, str, Signature]] = []
         with transaction() as session:
             reachable = ringing.names_in_state(session, (hosts.UP, hosts.RECONCILING))
             for action, server in ringing.due_actions(session, reachable):
                 if not publish.is_on_host(action):
                     requests.setdefault((action.stage, action.request_id), []).append(action.id)
                 elif ringing.dispatchable(session, action, SLOW):
-                    stage = publish.host_stage(session, current_app, action, server)
-                    messages_for += [(action.id, stage)] if stage else []
-            for cleanup in ringing.due_cleanups(session, reachable):
-                host = session.get(Host, cleanup.host)
-                if host is not None:
-                    message = messages.for_cleanup(session, cleanup, host)
-                    stage = publish.on_host(current_app, "destroy", message)
-                    messages_for.append((cleanup.id, stage))
-        unsent = {one for ids in requests.values() for one in ids} | {i for i, _ in messages_for}
+                    message = publish.host_stage(session, current_app, action, server)
+                    for_hosts += [(action.id, action.stage, message)] if message else []
+            for_hosts += _for_cleanups(session, reachable)
+        unsent = {one for ids in requests.values() for one in ids} | {one[0] for one in for_hosts}
+        rung: list[str] = []
         try:
-            for (stage_name, request_id), ids in sorted(requests.items()):
-                self._send(stage_name, request_id)
+            for (stage, request_id), ids in sorted(requests.items()):
+                self._send(stage, request_id)
                 unsent -= set(ids)
-            for row_id, stage in messages_for:
-                chain(stage, publish.settle(current_app), app=current_app).apply_async()
+                rung += [stage] * len(ids)
+            for row_id, stage, message in for_hosts:
+                chain(message, publish.settle(current_app), app=current_app).apply_async()
                 unsent.discard(row_id)
+                rung.append(stage)
         finally:
             if unsent:
                 with transaction() as session:
                     ringing.not_sent(session, sorted(unsent))
+        metering.count_rings(rung)
 
     def _send(self, stage: str, argument: str) -> None:
         publish.control(current_app, stage, argument).apply_async()
+
+
+def _for_cleanups(session: Session, reachable: list[str]) -> list[tuple[str, str, Signature]]:
+    """(id, what it counts as, message) of each cleanup whose ring is due."""
+    made = []
+    for cleanup in ringing.due_cleanups(session, reachable):
+        host = session.get(Host, cleanup.host)
+        if host is not None:
+            message = messages.for_cleanup(session, cleanup, host)
+            stage = publish.on_host(current_app, "destroy", message)
+            made.append((cleanup.id, metering.CLEANUP, stage))
+    return made
 
 
 class SweepStep(bootsteps.StartStopStep):
@@ -246,9 +274,10 @@ class SweepStep(bootsteps.StartStopStep):
 
     requires = ("celery.worker.components:Pool",)
 
-    def __init__(self, parent: object, **kwargs: object) -> None:
+    def __init__(self, parent: Worker, **kwargs: object) -> None:
         super().__init__(parent, **kwargs)
-        self.sweep = Sweep()
+        queues = sorted(parent.app.amqp.queues.consume_from)
+        self.sweep = Sweep(parent.hostname, queues)
 
     def start(self, parent: object) -> None:
         """Start the thread."""

@@ -38,6 +38,7 @@ from app.virt.loader import load_driver
 log = logs.get(__name__)
 AGENTS: dict[str, Agent] = {}
 HEALTH_SECONDS = 5.0
+TIDY_SECONDS = 60.0
 CLOUD_SECONDS = 120.0
 EXIT_SOFTWARE, EXIT_CONFIG = 70, 78
 
@@ -83,7 +84,9 @@ class Agent:
         except NovellaError as error:
             log.error("cannot load the driver", host=self.name, error=error.message)
             os._exit(EXIT_CONFIG)
-        effects = Effects(self.driver, float(self.settings.shutdown_seconds))
+        effects = Effects(
+            self.driver, float(self.settings.shutdown_seconds), self.settings.cloud_url
+        )
         self.intake = Intake(self.name, self.journal, effects, Room(self.settings.builds_per_host))
         while not self._open():
             if self.ended.wait(HEALTH_SECONDS):
@@ -94,6 +97,7 @@ class Agent:
             ("inventory", self.inventory.loop),
             ("health", self._health_loop),
             ("progress", ProgressPoster(self.intake.tasks, self.ended).loop),
+            ("tidy", self._tidy_loop),
         )
         for name, loop in loops:
             threading.Thread(
@@ -179,6 +183,14 @@ class Agent:
                 self.inventory.wake()
             if was and not self.driver_ok:
                 log.error("the hypervisor does not answer", host=self.name)
+
+    def _tidy_loop(self) -> None:
+        """In a thread of its own: looking for what is unused must not delay a heartbeat."""
+        while not self.ended.wait(TIDY_SECONDS):
+            try:
+                self.driver.tidy()
+            except HostFault as error:
+                log.warning("not tidied", host=self.name, error=error.message)
 
     @property
     def uuid(self) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MethodType
 
 from app.domain.message import ABSENT, DONE, NOT_COMMITTED, BuildPlan, HostMessage
 from app.errors import Bug, HostFault
@@ -21,15 +22,19 @@ class Answer:
 
 @dataclass(frozen=True)
 class Effects:
-    """The effects on one host; `shutdown_seconds` is how long a guest may take to shut down."""
+    """The effects on one host; `shutdown_seconds` is how long a guest may take to shut down.
+
+    `cloud_url`, unless empty, is where this host reaches the API, whatever messages say.
+    """
 
     driver: Driver
     shutdown_seconds: float
+    cloud_url: str = ""
 
     def of(self, stage: str) -> Callable[[HostMessage, Running], Answer]:
         """The effect of that stage. Raises Bug for a stage that hosts do not have."""
         effect = getattr(self, stage, None)
-        if stage.startswith("_") or stage in ("of", "driver") or not callable(effect):
+        if stage.startswith("_") or stage == "of" or not isinstance(effect, MethodType):
             raise Bug(f"hosts have no stage {stage}")
         return effect
 
@@ -39,7 +44,10 @@ class Effects:
         def report(percent: int, text: str) -> None:
             task.percent, task.message = percent, text
 
-        guest = self.driver.spawn(_plan(message), task.cancel, report)
+        plan = _plan(message)
+        if self.cloud_url and plan.image is not None:
+            plan = replace(plan, image=plan.image.at(self.cloud_url))
+        guest = self.driver.spawn(plan, task.cancel, report)
         return Answer(power_state=guest.power_state)
 
     def resume(self, message: HostMessage, task: Running) -> Answer:

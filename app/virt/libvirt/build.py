@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from threading import Event
 
@@ -51,8 +52,8 @@ def spawn(host: Host, plan: BuildPlan, cancel: Event, report: Report) -> Guest:
     """See the contract: build the guest, leave it paused; leave nothing behind on failure."""
     if (kept := _keep_or_remove(host, plan)) is not None:
         return kept
-    base = _base_image(host, plan, cancel, report)
-    with ExitStack() as undo:
+    # The image is held until the guest runs on it: nobody evicts it in between.
+    with _base_image(host, plan, cancel, report) as base, ExitStack() as undo:
         undo.callback(_clear, host, plan.server_id, plan.fence)
         report(DOWNLOAD_SHARE, "making disks")
         _check(cancel, plan.server_id)
@@ -106,15 +107,19 @@ def _keep_or_remove(host: Host, plan: BuildPlan) -> Guest | None:
     return None
 
 
-def _base_image(host: Host, plan: BuildPlan, cancel: Event, report: Report) -> BaseImage | None:
+@contextmanager
+def _base_image(
+    host: Host, plan: BuildPlan, cancel: Event, report: Report
+) -> Iterator[BaseImage | None]:
     if plan.image is None:
-        return None
+        yield None
+        return
 
     def downloading(percent: int, message: str) -> None:
         report(percent * DOWNLOAD_SHARE // 100, message)
 
-    path = host.cache.get(plan.image, cancel, downloading)
-    return BaseImage(path, plan.image.disk_format)
+    with host.cache.lease(plan.image, cancel, downloading) as path:
+        yield BaseImage(path, plan.image.disk_format)
 
 
 def _check(cancel: Event, server_id: str) -> None:

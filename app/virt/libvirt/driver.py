@@ -48,13 +48,19 @@ class LibvirtDriver:
     def host(self) -> build.Host:
         """The hypervisor's parts; the first use proves `virt_type`."""
         cache = self._settings.cache_dir or self._folder / "cache"
+        disks = (self._folder / "instances").absolute()
         return build.Host(
             cloud_id=self.cloud_id,
             virt_type=self._virt_type(),
             guests=Guests(self._connection, self.cloud_id),
             networks=Networks(self._connection, self.cloud_id),
-            storage=Storage(self._folder / "instances", self.cloud_id),
-            cache=HostCache(Path(cache).absolute()),
+            storage=Storage(disks, self.cloud_id),
+            cache=HostCache(
+                Path(cache).absolute(),
+                disks,
+                int(self._settings.cache_free_gb * GIB),
+                self._settings.tls_ca,
+            ),
         )
 
     def open(self) -> None:
@@ -127,6 +133,10 @@ class LibvirtDriver:
         """See the contract. Raises HostFault "no_guest"."""
         self.host.guests.get(server_id)
         return read_log(self.host.storage.console_log(server_id), lines)
+
+    def tidy(self) -> None:
+        """See the contract."""
+        self.host.cache.tidy(self._settings.cache_keep_hours * 3600.0)
 
     def remove_networks(self) -> None:
         """Remove all networks of this cloud from the host, for bin/down; no guest may run."""

@@ -13,7 +13,7 @@ from flask import Response
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid
-from app.store import hosts, server_listing, servers
+from app.store import hosts, server_listing, server_locks, servers
 from app.store.database import reading
 from app.tasks import console
 from app.web import context
@@ -23,15 +23,19 @@ from app.web.api import Route, documented
 from app.web.body import Schema, parsed
 from app.web.compute import schemas
 from app.web.compute.versions import ns
-from app.web.policy import INSIDE, require
+from app.web.policy import INSIDE, allows, require
 
 Perform = Callable[[str, Any], Response]
-ACTIONS: dict[str, tuple[str, Schema, Perform]] = {}
+Versioned = Callable[[tuple[int, int]], Schema]
+ACTIONS: dict[str, tuple[str, Schema | Versioned, Perform]] = {}
 CONSOLE_SECONDS = 5.0
 
 
-def register(name: str, rule: str, schema: Schema) -> Callable[[Perform], Perform]:
-    """Make a function of (server id, the action's value) the action `name`, guarded by `rule`."""
+def register(name: str, rule: str, schema: Schema | Versioned) -> Callable[[Perform], Perform]:
+    """Make a function of (server id, the action's value) the action `name`, guarded by `rule`.
+
+    `schema` is the whole body's, or a function from the microversion to it.
+    """
 
     def decorate(function: Perform) -> Perform:
         ACTIONS[name] = (rule, schema, function)
@@ -47,14 +51,15 @@ class ServerAction(Route):
     @ns.doc(params={"Idempotency-Key": {"in": "header", "description": "makes repeats safe"}})
     @documented(ns, schemas.ACTION)
     def post(self, server_id: str) -> Response:
-        """Start, stop or reboot a server, or read its console: one action per request."""
+        """Start, stop, reboot, lock or unlock a server, or read its console: one per request."""
         given = schemas.ACTION.check(parsed())
         name = next(iter(given))
         if name not in ACTIONS:
             raise Invalid(f"There is no such action: {name[:64]}")
         rule, schema, perform = ACTIONS[name]
         require(rule)
-        return perform(server_id, schema.check(given)[name])
+        checked = schema if isinstance(schema, Schema) else schema(context.version())
+        return perform(server_id, checked.check(given)[name])
 
 
 def _accept(server_id: str, kind: str, args: dict[str, Any]) -> Response:
@@ -80,6 +85,29 @@ def stop(server_id: str, value: Any) -> Response:
 def reboot(server_id: str, value: Any) -> Response:
     """Reboot a server, by asking its system (SOFT) or by force (HARD)."""
     return _accept(server_id, "reboot", {"type": value["type"].upper()})
+
+
+@register("lock", "os_compute_api:os-lock-server:lock", schemas.lock)
+def lock(server_id: str, value: Any) -> Response:
+    """Lock a server against changes, from 2.73 with a reason."""
+    reason = value.get("locked_reason") if context.version() >= (2, 73) and value else None
+
+    def work(session: Session) -> Accepted:
+        return Accepted([server_locks.lock(session, context.caller(), server_id, reason)])
+
+    return accept(work)
+
+
+@register("unlock", "os_compute_api:os-lock-server:unlock", schemas.UNLOCK)
+def unlock(server_id: str, value: Any) -> Response:
+    """Unlock a server; an administrator's lock only by administrators."""
+    override = allows("os_compute_api:os-lock-server:unlock:unlock_override")
+
+    def work(session: Session) -> Accepted:
+        caller = context.caller()
+        return Accepted([server_locks.unlock(session, caller, server_id, override=override)])
+
+    return accept(work)
 
 
 @register("os-getConsoleOutput", "os_compute_api:os-console-output", schemas.CONSOLE)

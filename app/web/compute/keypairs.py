@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Response, request
 
-from app.errors import Invalid
 from app.models import Keypair
 from app.store import keypairs
 from app.store.database import reading, transaction
@@ -13,15 +14,21 @@ from app.web import context, query
 from app.web.answers import answer, nothing
 from app.web.api import Route, documented
 from app.web.body import body
-from app.web.compute import schemas, sshkeys, views
+from app.web.compute import certificates, sshkeys, views
+from app.web.compute import resource_schemas as schemas
+from app.web.compute.ranges import known_parameters
 from app.web.compute.versions import ns
 from app.web.policy import INSIDE, require
+
+TYPED, OF_USERS, PAGED = (2, 2), (2, 10), (2, 35)
+_USER = {"user_id": "for administrators, from 2.10: whose keys"}
+_PAGE = {"limit": "from 2.35: at most 1000", "marker": "from 2.35: the last name before"}
 
 
 def _owner(verb: str, given: str | None) -> str:
     """Whose keys are meant: one's own, or (from 2.10) another's for whom the policy lets."""
     own = context.caller().user_id
-    owner = own if given is None or context.version() < (2, 10) else given
+    owner = own if given is None or context.version() < OF_USERS else given
     require(f"os_compute_api:os-keypairs:{verb}", user_id=owner)
     return owner
 
@@ -30,57 +37,64 @@ def _owner(verb: str, given: str | None) -> str:
 class Keypairs(Route):
     policy = {"get": INSIDE, "post": INSIDE}
 
-    @ns.doc(params={"user_id": "for administrators, from 2.10: whose keys"})
+    @ns.doc(params={**_USER, **_PAGE})
     def get(self) -> Response:
         """List one's key pairs."""
+        owner = _owner("index", request.args.get("user_id"))
+        known_parameters(*_USER, *_PAGE)
+        paged = context.version() >= PAGED
+        page = Page(query.limit(), request.args.get("marker")) if paged else Page(query.PAGE_LIMIT)
         with reading() as session:
-            owner = _owner("index", request.args.get("user_id"))
-            found = keypairs.page(session, owner, Page(query.PAGE_LIMIT))
+            found = keypairs.page(session, owner, page)
         to = views.audience()
-        return answer({"keypairs": [{"keypair": views.keypair(row, to)} for row in found]})
+        listed: dict[str, Any] = {
+            "keypairs": [{"keypair": views.keypair(row, to)} for row in found]
+        }
+        if paged and found and len(found) == page.limit:
+            listed["keypairs_links"] = views.next_link(found[-1].name, page.limit)
+        return answer(listed)
 
-    @documented(ns, schemas.KEYPAIR)
+    @documented(ns, schemas.KEYPAIRS[-1])
     def post(self) -> Response:
         """Keep a public key, or make a pair: then the private key is in the answer only."""
-        wanted = body(schemas.KEYPAIR)["keypair"]
-        if wanted.get("type", "ssh") != "ssh" or _unknown(wanted):
-            raise Invalid(
-                "Invalid input for field keypair: only name, public_key, type ssh "
-                "(from 2.2) and user_id (from 2.10)"
-            )
-        private, public = None, wanted.get("public_key")
+        version = context.version()
+        wanted = body(schemas.keypair(version))["keypair"]
+        owner = _owner("create", wanted.get("user_id"))
+        kind, private, public = wanted.get("type", "ssh"), None, wanted.get("public_key")
+        forge = certificates if kind == "x509" else sshkeys
         if public is None:
-            private, public = sshkeys.generate("Generated-by-Novella")
+            private, public = forge.generate(owner if kind == "x509" else "Generated-by-Novella")
         row = Keypair(
-            user_id=_owner("create", wanted.get("user_id")),
+            user_id=owner,
             name=wanted["name"],
             public_key=public,
-            fingerprint=sshkeys.fingerprint(public),
-            type="ssh",
+            fingerprint=forge.fingerprint(public),
+            type=kind,
         )
         with transaction() as session:
             keypairs.add(session, context.caller(), row)
-        status = 201 if context.version() >= (2, 2) else 200
+        status = 201 if version >= TYPED else 200
         return answer({"keypair": views.keypair_made(row, private, views.audience())}, status)
-
-
-def _unknown(wanted: dict[str, str]) -> bool:
-    version = context.version()
-    return ("type" in wanted and version < (2, 2)) or ("user_id" in wanted and version < (2, 10))
 
 
 @ns.route("/v2.1/os-keypairs/<name>")
 class OneKeypair(Route):
     policy = {"get": INSIDE, "delete": INSIDE}
 
+    @ns.doc(params=_USER)
     def get(self, name: str) -> Response:
         """Show a key pair's public key."""
+        owner = _owner("show", request.args.get("user_id"))
+        known_parameters(*_USER)
         with reading() as session:
-            found = keypairs.get(session, _owner("show", request.args.get("user_id")), name)
+            found = keypairs.get(session, owner, name)
         return answer({"keypair": views.keypair_whole(found, views.audience())})
 
+    @ns.doc(params=_USER)
     def delete(self, name: str) -> Response:
         """Forget a key pair; servers keep their copies of it."""
+        owner = _owner("delete", request.args.get("user_id"))
+        known_parameters(*_USER)
         with transaction() as session:
-            keypairs.remove(session, _owner("delete", request.args.get("user_id")), name)
-        return nothing(204 if context.version() >= (2, 2) else 202)
+            keypairs.remove(session, owner, name)
+        return nothing(204 if context.version() >= TYPED else 202)

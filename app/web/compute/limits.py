@@ -9,6 +9,7 @@ from app.store.database import reading
 from app.web import context
 from app.web.answers import answer
 from app.web.api import Route
+from app.web.compute.ranges import known_parameters
 from app.web.compute.versions import ns
 from app.web.policy import require
 
@@ -38,15 +39,26 @@ _NETWORK = {
     "totalSecurityGroupsUsed": 0,
     "totalFloatingIpsUsed": 0,
 }
+_GONE = (
+    ((2, 36), tuple(_NETWORK)),
+    ((2, 39), ("maxImageMeta",)),
+    ((2, 57), ("maxPersonality", "maxPersonalitySize")),
+)
 
 
 @ns.route("/v2.1/limits")
 class Limits(Route):
     policy = {"get": "os_compute_api:limits"}
 
-    @ns.doc(params={"tenant_id": "for administrators: this project's"})
+    @ns.doc(
+        params={
+            "tenant_id": "for administrators: this project's",
+            "reserved": "nothing is reserved: use is counted when a server is accepted",
+        }
+    )
     def get(self) -> Response:
         """Show the project's limits and what it uses of them."""
+        known_parameters("tenant_id", "reserved")
         caller = context.caller()
         project = request.args.get("tenant_id") or caller.project_id
         if project != caller.project_id:
@@ -55,4 +67,7 @@ class Limits(Route):
             limits, used = quotas.limits(session, project), quotas.usage(session, project)
         absolute = {name: limits[resource] for name, resource in _LIMITS.items()}
         absolute |= {name: used.get(resource, 0) for name, resource in _USES.items()}
-        return answer({"limits": {"rate": [], "absolute": absolute | _NETWORK}})
+        absolute |= _NETWORK
+        gone = {name for since, names in _GONE if context.version() >= since for name in names}
+        shown = {name: value for name, value in absolute.items() if name not in gone}
+        return answer({"limits": {"rate": [], "absolute": shown}})

@@ -13,25 +13,33 @@ from sqlalchemy.orm import Session
 from app.domain.caller import Caller
 from app.domain.new_servers import FlavorCopy, NewServers, WantedNic
 from app.domain.resources import Resources
-from app.errors import Forbidden, Invalid, NotFound
+from app.errors import Invalid, NotFound
 from app.models import Flavor, Image
-from app.store import flavors, images, keypairs, networks, quotas, server_listing
+from app.store import flavors, images, keypairs, networks, server_metadata
 from app.web.body import is_true
-from app.web.policy import require
+from app.web.compute import destination, security_groups
 
 GIB = 1024**3
 MIB = 1024**2
+_UNSUPPORTED = {
+    "personality": "files are not injected into servers here; use user_data",
+    "trusted_image_certificates": "image signatures are not verified here",
+}
 
 
-def parse(session: Session, caller: Caller, wanted: dict[str, Any]) -> NewServers:
-    """What `wanted` (a checked body's `server`) asks for. Raises Invalid, naming the field."""
+def parse(session: Session, caller: Caller, body: dict[str, Any]) -> NewServers:
+    """What `body` (a checked one) asks for. Raises Invalid, naming the field."""
+    wanted = body["server"]
+    _refuse_unsupported(wanted)
     low, high = _counts(wanted)
     flavor = _flavor(session, caller, str(wanted["flavorRef"]))
     image = _image(session, caller, wanted)
     _fits(flavor, image)
-    zone, host = _zone(session, caller, wanted.get("availability_zone"))
+    place = destination.parse(session, wanted)
     key = wanted.get("key_name")
-    _refuse_unknown_groups(wanted)
+    security_groups.check(caller, wanted)
+    metadata = wanted.get("metadata", {})
+    server_metadata.check_quota(session, caller.project_id, len(metadata))
     return NewServers(
         name=wanted["name"].strip(),
         flavor=_copy(flavor),
@@ -41,16 +49,25 @@ def parse(session: Session, caller: Caller, wanted: dict[str, Any]) -> NewServer
         max_count=high,
         description=wanted.get("description"),
         hostname=wanted.get("hostname"),
-        metadata=_metadata(session, caller, wanted.get("metadata", {})),
+        metadata=metadata,
         user_data=_user_data(wanted.get("user_data")),
         key_name=key,
         public_key=_public_key(session, caller, key),
         config_drive=is_true(wanted.get("config_drive") or False),
-        availability_zone=zone,
-        forced_host=host,
-        access_ipv4=_address(wanted, "accessIPv4", 4),
-        access_ipv6=_address(wanted, "accessIPv6", 6),
+        disk_config=wanted.get("OS-DCF:diskConfig", "MANUAL"),
+        scheduler_hints=_hints(body),
+        tags=tuple(sorted(set(wanted.get("tags", ())))),
+        availability_zone=place.zone,
+        forced_host=place.host,
+        access_ipv4=address(wanted, "accessIPv4", 4),
+        access_ipv6=address(wanted, "accessIPv6", 6),
     )
+
+
+def _refuse_unsupported(wanted: dict[str, Any]) -> None:
+    for name, because in _UNSUPPORTED.items():
+        if wanted.get(name):
+            raise Invalid(f"Invalid input for field server.{name}: {because}")
 
 
 def _counts(wanted: dict[str, Any]) -> tuple[int, int]:
@@ -61,7 +78,18 @@ def _counts(wanted: dict[str, Any]) -> tuple[int, int]:
             raise Invalid(f"Invalid input for field server.{name}: must be from 1 to 1000")
     if low > high:
         raise Invalid("min_count must be <= max_count")
+    if high > 1 and "hostname" in wanted:
+        raise Invalid("Unable to allocate a single hostname to multiple instances")
+    if high > 1 and any("fixed_ip" in nic for nic in _listed(wanted.get("networks"))):
+        raise Invalid(
+            "Unable to launch multiple instances with a single configured port ID or fixed IP. "
+            "Please launch your instance one by one with different ports or addresses."
+        )
     return low, high
+
+
+def _listed(networks: Any) -> list[dict[str, Any]]:
+    return networks if isinstance(networks, list) else []
 
 
 def _flavor(session: Session, caller: Caller, ref: str) -> Flavor:
@@ -88,8 +116,13 @@ def _copy(flavor: Flavor) -> FlavorCopy:
 
 def _image(session: Session, caller: Caller, wanted: dict[str, Any]) -> Image:
     ref = wanted.get("imageRef") or ""
-    for device in wanted.get("block_device_mapping_v2", []):
+    devices = wanted.get("block_device_mapping_v2", [])
+    for device in devices:
         ref = _only_the_image(device, ref)
+    if len(devices) > 1:
+        raise Invalid(
+            "Invalid input for field server.block_device_mapping_v2: a server has one disk here"
+        )
     if not ref:
         raise Invalid("Invalid imageRef provided: servers boot from an image here.")
     try:
@@ -106,10 +139,17 @@ def _only_the_image(device: dict[str, Any], ref: str) -> str:
     boots = str(device.get("boot_index", "0")) == "0"
     local = device.get("destination_type", "local") == "local"
     image = device.get("uuid", ref)
-    if device.get("source_type") != "image" or not boots or not local or ref not in ("", image):
+    usual = (
+        (device.get("device_type") or "disk") == "disk"
+        and (device.get("disk_bus") or "virtio") == "virtio"
+        and not device.get("guest_format")
+        and not device.get("volume_size")
+    )
+    ours = device.get("source_type") == "image" and boots and local and usual
+    if not ours or ref not in ("", image):
         raise Invalid(
             "Invalid input for field server.block_device_mapping_v2: only the image that the "
-            "server boots from, on a local disk with boot_index 0"
+            "server boots from, on a local virtio disk of the flavor's size with boot_index 0"
         )
     return str(image)
 
@@ -139,7 +179,10 @@ def _nics(session: Session, caller: Caller, given: Any) -> tuple[WantedNic, ...]
     if given == "none":
         return ()
     if not given or given == "auto":
-        return networks.default_nics(session, caller)
+        found = networks.default_nics(session, caller)
+        if given == "auto" and not found:
+            raise Invalid("Unable to automatically allocate a network: the project has none.")
+        return found
     nics = []
     for at, one in enumerate(given):
         if one.get("port") or "uuid" not in one:
@@ -147,33 +190,19 @@ def _nics(session: Session, caller: Caller, given: Any) -> tuple[WantedNic, ...]
                 f"Invalid input for field server.networks.{at}: needs the uuid of a "
                 "network; ports are made by the cloud"
             )
-        address = _ip(one.get("fixed_ip"), f"server.networks.{at}.fixed_ip", 4)
-        nics.append(WantedNic(one["uuid"], address))
+        ip = _ip(one.get("fixed_ip"), f"server.networks.{at}.fixed_ip", 4)
+        nics.append(WantedNic(one["uuid"], ip))
     networks.check_nics(session, caller, nics)
     return tuple(nics)
 
 
-def _zone(session: Session, caller: Caller, given: str | None) -> tuple[str | None, str | None]:
-    """`zone`, or for administrators `zone:host` and `:host`."""
-    if given is None:
-        return None, None
-    zone, _, host = given.partition(":")
-    host = host.partition(":")[0]
-    known = server_listing.zones(session)
-    if host:
-        require("os_compute_api:servers:create:forced_host")
-        if host not in {one.name for hosts in known.values() for one in hosts}:
-            raise Invalid(f"Compute host {host} could not be found.")
-    if zone and zone not in known and zone != "nova":
-        raise Invalid("The requested availability zone is not available")
-    return zone or None, host or None
-
-
-def _metadata(session: Session, caller: Caller, given: dict[str, str]) -> dict[str, str]:
-    limit = quotas.limits(session, caller.project_id)["metadata_items"]
-    if 0 <= limit < len(given):
-        raise Forbidden(f"Maximum number of metadata items exceeds {limit}")
-    return given
+def _hints(body: dict[str, Any]) -> dict[str, Any]:
+    hints: dict[str, Any] = (
+        body.get("os:scheduler_hints") or body.get("OS-SCH-HNT:scheduler_hints") or {}
+    )
+    if "group" in hints:
+        raise Invalid(f"Instance group {hints['group']} could not be found.")
+    return hints
 
 
 def _user_data(given: str | None) -> str | None:
@@ -195,13 +224,8 @@ def _public_key(session: Session, caller: Caller, name: str | None) -> str | Non
         raise Invalid("Invalid key_name provided.") from error
 
 
-def _refuse_unknown_groups(wanted: dict[str, Any]) -> None:
-    for group in wanted.get("security_groups", []):
-        if group.get("name", "default") != "default":
-            raise Invalid("Invalid input for field server.security_groups: there is only default")
-
-
-def _address(wanted: dict[str, Any], field: str, version: int) -> str | None:
+def address(wanted: dict[str, Any], field: str, version: int) -> str | None:
+    """The address in `field` in its shortest form; None for an empty one. Raises Invalid."""
     return _ip(wanted.get(field) or None, f"server.{field}", version)
 
 
@@ -209,9 +233,9 @@ def _ip(given: str | None, field: str, version: int) -> str | None:
     if given is None:
         return None
     try:
-        address = ipaddress.ip_address(given)
+        found = ipaddress.ip_address(given)
     except ValueError as error:
         raise Invalid(f"Invalid input for field {field}: not an IPv{version} address") from error
-    if address.version != version:
+    if found.version != version or "%" in given:
         raise Invalid(f"Invalid input for field {field}: not an IPv{version} address")
-    return str(address)
+    return str(found)

@@ -1,48 +1,57 @@
-"""Bodies of Compute requests."""
+"""Bodies of the requests about servers."""
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 from app.web.body import BOOLEAN, METADATA, NAME, UUID, Json, Schema, integer, only
 
+Version = tuple[int, int]
 _TEXT: Json = {"type": "string", "maxLength": 255}
 _NULL: Json = {"type": "null"}
-_UUID_OR_EMPTY: Json = {"anyOf": [UUID, {"type": "string", "maxLength": 0}]}
+_EMPTY: Json = {"type": "string", "maxLength": 0}
 _USER_DATA: Json = {"anyOf": [{"type": "string", "maxLength": 65535}, _NULL]}
-_HINTS: Json = {"type": "object"}
+_DISK_CONFIG: Json = {"enum": ["AUTO", "MANUAL"]}
+_DESCRIPTION: Json = {
+    "anyOf": [{**_TEXT, "pattern": r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z"}, _NULL]
+}
+_HOSTNAME: Json = {
+    "type": "string",
+    "minLength": 2,
+    "maxLength": 63,
+    "pattern": r"^[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]\Z",
+}
+TAG: Json = {"type": "string", "minLength": 1, "maxLength": 60, "pattern": r"^[^,/]*\Z"}
+_TAGS: Json = {"type": "array", "items": TAG, "maxItems": 50}
+_IDS: Json = {"anyOf": [UUID, {"type": "array", "items": UUID}]}
+_HINTS: Json = {
+    "type": "object",
+    "properties": {
+        "group": UUID,
+        "same_host": _IDS,
+        "different_host": _IDS,
+        "query": {"type": ["string", "object", "array"]},
+        "target_cell": {"type": "string"},
+        "different_cell": {"type": ["string", "array"], "items": {"type": "string"}},
+        "build_near_host_ip": {"type": "string", "pattern": r"^[0-9a-fA-F.:]{2,45}\Z"},
+        "cidr": {"type": "string", "pattern": r"^/[0-9a-f.:]+\Z"},
+    },
+}
 
-KEYPAIR = Schema(
-    "NewKeypair",
-    only(
-        {
-            "keypair": only(
-                {
-                    "name": {
-                        "type": "string",
-                        "minLength": 1,
-                        "maxLength": 255,
-                        "pattern": r"^[A-Za-z0-9 _@.-]*[A-Za-z0-9_@.-]$",
-                    }
-                },
-                {
-                    "public_key": {"type": "string", "minLength": 1, "maxLength": 16384},
-                    "type": _TEXT,
-                    "user_id": _TEXT,
-                },
-            )
-        }
-    ),
-)
+
+# Creating
 
 _NETWORK: Json = {
     "type": "object",
     "properties": {
         "uuid": UUID,
-        "fixed_ip": {"type": "string", "format": "ipv4", "maxLength": 45},
+        "fixed_ip": {"type": "string", "maxLength": 45},
         "port": {"anyOf": [UUID, _NULL]},
-        "tag": _TEXT,
     },
     "additionalProperties": False,
 }
+_NETWORKS: Json = {"type": "array", "items": _NETWORK, "maxItems": 16}
 _BLOCK_DEVICE: Json = {
     "type": "object",
     "properties": {
@@ -52,28 +61,27 @@ _BLOCK_DEVICE: Json = {
         "boot_index": {"anyOf": [integer(0, 255), {"enum": [-1, "-1", None]}]},
         "delete_on_termination": BOOLEAN,
         "device_name": {"anyOf": [_TEXT, _NULL]},
-        "device_type": _TEXT,
-        "disk_bus": _TEXT,
-        "guest_format": _TEXT,
-        "volume_size": {"anyOf": [integer(1), {"type": "string", "maxLength": 0}]},
+        "device_type": {"anyOf": [_TEXT, _NULL]},
+        "disk_bus": {"anyOf": [_TEXT, _NULL]},
+        "guest_format": {"anyOf": [_TEXT, _NULL]},
+        "volume_size": {"anyOf": [integer(1), _EMPTY, _NULL]},
         "no_device": {},
-        "tag": _TEXT,
     },
     "additionalProperties": False,
 }
 _SERVER: dict[str, Json] = {
-    "imageRef": _UUID_OR_EMPTY,
+    "imageRef": {"anyOf": [UUID, _EMPTY]},
     "min_count": integer(1),
     "max_count": integer(1),
-    "networks": {"type": "array", "items": _NETWORK, "maxItems": 16},
+    "networks": _NETWORKS,
     "block_device_mapping_v2": {"type": "array", "items": _BLOCK_DEVICE, "maxItems": 16},
     "key_name": NAME,
     "user_data": _USER_DATA,
     "metadata": METADATA,
-    "config_drive": {"anyOf": [BOOLEAN, {"type": "string", "maxLength": 0}, _NULL]},
+    "config_drive": {"anyOf": [BOOLEAN, _EMPTY, _NULL]},
     "availability_zone": NAME,
     "return_reservation_id": BOOLEAN,
-    "OS-DCF:diskConfig": {"enum": ["AUTO", "MANUAL"]},
+    "OS-DCF:diskConfig": _DISK_CONFIG,
     "accessIPv4": {"type": "string", "maxLength": 15},
     "accessIPv6": {"type": "string", "maxLength": 45},
     "adminPass": {"type": "string", "maxLength": 255},
@@ -81,38 +89,110 @@ _SERVER: dict[str, Json] = {
         "type": "array",
         "items": only({}, {"name": {"type": "string", "minLength": 1, "maxLength": 255}}),
     },
-    "OS-SCH-HNT:scheduler_hints": _HINTS,
-    "os:scheduler_hints": _HINTS,
 }
+_SERVER_SINCE: tuple[tuple[Version, dict[str, Json]], ...] = (
+    ((2, 1), {"personality": {"type": "array"}}),
+    ((2, 19), {"description": _DESCRIPTION}),
+    ((2, 37), {"networks": {"anyOf": [_NETWORKS, {"enum": ["auto", "none"]}]}}),
+    ((2, 52), {"tags": _TAGS}),
+    ((2, 57), {}),
+    ((2, 63), {"trusted_image_certificates": {"type": ["array", "null"]}}),
+    ((2, 74), {"host": NAME, "hypervisor_hostname": NAME}),
+    ((2, 90), {"hostname": _HOSTNAME}),
+)
 
 
-def server(version: tuple[int, int]) -> Schema:
+def server(version: Version) -> Schema:
     """The body of a create at this microversion."""
-    return SERVERS[1] if version >= (2, 19) else SERVERS[0]
+    return _server(max(since for since, _ in _SERVER_SINCE if since <= version))
 
 
-def _server(extra: dict[str, Json]) -> Json:
+@functools.cache
+def _server(version: Version) -> Schema:
+    required: dict[str, Json] = {"name": NAME, "flavorRef": {"anyOf": [_TEXT, integer(0)]}}
+    optional = dict(_SERVER)
+    for since, more in _SERVER_SINCE:
+        optional |= more if since <= version else {}
+    if version >= (2, 37):
+        required["networks"] = optional.pop("networks")
+    if version >= (2, 57):
+        optional.pop("personality")
     hints = {"OS-SCH-HNT:scheduler_hints": _HINTS, "os:scheduler_hints": _HINTS}
-    required = {"name": NAME, "flavorRef": {"anyOf": [_TEXT, integer(0)]}}
-    return only({"server": only(required, {**_SERVER, **extra})}, hints)
+    shape = only({"server": only(required, optional)}, hints)
+    return Schema(f"NewServer{version[0]}.{version[1]}", shape)
 
 
-SERVERS = (
-    Schema("NewServer", _server({})),
-    Schema(
-        "NewServer2.19",
-        _server({"description": {"anyOf": [{**_TEXT, "pattern": r"^[^\x00-\x08]*$"}, _NULL]}}),
+# Changing
+
+_CHANGES: dict[str, Json] = {
+    "name": NAME,
+    "OS-DCF:diskConfig": _DISK_CONFIG,
+    "accessIPv4": {"type": "string", "maxLength": 15},
+    "accessIPv6": {"type": "string", "maxLength": 45},
+}
+_CHANGE_SINCE: tuple[tuple[Version, dict[str, Json]], ...] = (
+    ((2, 1), {}),
+    ((2, 19), {"description": _DESCRIPTION}),
+    ((2, 90), {"hostname": _HOSTNAME}),
+)
+
+
+def server_change(version: Version) -> Schema:
+    """The body of a change at this microversion."""
+    return _server_change(max(since for since, _ in _CHANGE_SINCE if since <= version))
+
+
+@functools.cache
+def _server_change(version: Version) -> Schema:
+    allowed: dict[str, Any] = dict(_CHANGES)
+    for since, more in _CHANGE_SINCE:
+        allowed |= more if since <= version else {}
+    return Schema(f"ServerChange{version[0]}.{version[1]}", only({"server": only({}, allowed)}))
+
+
+METADATA_ITEMS = Schema("ServerMetadata", only({"metadata": METADATA}))
+METADATA_ITEM = Schema(
+    "ServerMetadataItem", only({"meta": {**METADATA, "minProperties": 1, "maxProperties": 1}})
+)
+TAGS = Schema("ServerTags", only({"tags": _TAGS}))
+ONE_TAG = Schema("ServerTag", TAG)
+
+
+# Actions
+
+
+def plain(name: str) -> Schema:
+    """An action without arguments: whatever is its value does not count, as in Nova."""
+    return Schema(name, only({name: {}}))
+
+
+START = plain("os-start")
+STOP = plain("os-stop")
+UNLOCK = plain("unlock")
+REBOOT = Schema(
+    "reboot",
+    only({"reboot": only({"type": {"enum": ["SOFT", "HARD", "Soft", "Hard", "soft", "hard"]}})}),
+)
+_LOCK = plain("lock")
+_LOCK_2_73 = Schema(
+    "lock2.73",
+    only(
+        {
+            "lock": {
+                "anyOf": [_NULL, only({}, {"locked_reason": {**_TEXT, "minLength": 1}})],
+            }
+        }
     ),
 )
 
-REBOOT = Schema(
-    "Reboot",
-    only({"reboot": only({"type": {"enum": ["SOFT", "HARD", "Soft", "Hard", "soft", "hard"]}})}),
-)
-START = Schema("Start", only({"os-start": {}}))
-STOP = Schema("Stop", only({"os-stop": {}}))
+
+def lock(version: Version) -> Schema:
+    """The body of a lock: from 2.73 it may give a reason."""
+    return _LOCK_2_73 if version >= (2, 73) else _LOCK
+
+
 CONSOLE = Schema(
-    "ConsoleOutput",
+    "os-getConsoleOutput",
     only(
         {
             "os-getConsoleOutput": only(

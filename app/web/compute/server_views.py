@@ -13,20 +13,22 @@ from app.store.server_listing import Extras, Nic
 from app.web.compute.views import Audience, bookmark, links
 from app.web.times import micros, seconds
 
+DEFAULT_GROUP = "default"
+"""The one security group that there is."""
 _WITH_PROGRESS = frozenset(
     {"ACTIVE", "BUILD", "REBUILD", "RESIZE", "VERIFY_RESIZE", "MIGRATING", "REBOOT", "HARD_REBOOT"}
 )
 _WITH_FAULT = frozenset({"ERROR", "DELETED"})
 
 
-def created(server_id: str, admin_pass: str, to: Audience) -> dict[str, Any]:
+def created(server_id: str, disk_config: str, admin_pass: str, to: Audience) -> dict[str, Any]:
     """The answer to a create."""
     return {
         "server": {
             "id": server_id,
             "links": links(to.base, "servers", server_id),
-            "OS-DCF:diskConfig": "MANUAL",
-            "security_groups": [{"name": "default"}],
+            "OS-DCF:diskConfig": disk_config,
+            "security_groups": [{"name": DEFAULT_GROUP}],
             "adminPass": admin_pass,
         }
     }
@@ -37,28 +39,33 @@ def short(server: Server, to: Audience) -> dict[str, Any]:
     return {"id": server.id, "name": server.name, "links": links(to.base, "servers", server.id)}
 
 
+def single(
+    server: Server, extras: Extras, progress: Mapping[str, int], to: Audience
+) -> dict[str, Any]:
+    """A server on its own: from 2.71 with its groups."""
+    return _with_groups(whole(server, extras, progress, to), to)
+
+
+def changed(
+    server: Server, extras: Extras, progress: Mapping[str, int], to: Audience
+) -> dict[str, Any]:
+    """A server as the answer to its change: before 2.75 with less than a server that is shown."""
+    if to.version >= (2, 75):
+        return single(server, extras, progress, to)
+    shown = _core(server, progress, to)
+    shown["addresses"] = plain_addresses(extras.nics.get(server.id, []))
+    shown.update(_newer(server, extras, to))
+    return _with_groups(shown, to)
+
+
 def whole(
     server: Server, extras: Extras, progress: Mapping[str, int], to: Audience
 ) -> dict[str, Any]:
-    """A server with all that this microversion shows to this caller."""
-    status = states.status(server.vm_state, server.task_state)
-    shown: dict[str, Any] = {
-        "id": server.id,
-        "name": server.name,
-        "status": status,
-        "tenant_id": server.project_id,
-        "user_id": server.user_id,
-        "metadata": server.meta,
-        "hostId": host_id(server.project_id, server.host),
-        "image": _image(server, to),
-        "flavor": {"id": server.flavor_id, "links": bookmark(to.base, "flavors", server.flavor_id)},
-        "created": seconds(server.created_at),
-        "updated": seconds(server.updated_at),
-        "addresses": _addresses(extras.nics.get(server.id, [])),
-        "accessIPv4": server.access_ipv4 or "",
-        "accessIPv6": server.access_ipv6 or "",
-        "links": links(to.base, "servers", server.id),
-        "OS-DCF:diskConfig": "MANUAL",
+    """A server with all that a list of this microversion shows to this caller."""
+    nics = extras.nics.get(server.id, [])
+    shown = _core(server, progress, to)
+    shown |= {
+        "addresses": _addresses(nics),
         "OS-EXT-AZ:availability_zone": _zone(server, extras),
         "config_drive": "True" if server.config_drive else "",
         "key_name": server.key_name,
@@ -69,13 +76,39 @@ def whole(
         "OS-EXT-STS:power_state": server.power_state,
         "os-extended-volumes:volumes_attached": [],
     }
+    if nics:
+        shown["security_groups"] = [{"name": DEFAULT_GROUP}]
+    if to.is_admin:
+        shown.update(_for_admins(server, extras, to))
+    if to.version >= (2, 90):
+        shown["OS-EXT-SRV-ATTR:hostname"] = server.hostname
+    shown.update(_newer(server, extras, to))
+    return shown
+
+
+def _core(server: Server, progress: Mapping[str, int], to: Audience) -> dict[str, Any]:
+    status = states.status(server.vm_state, server.task_state)
+    shown: dict[str, Any] = {
+        "id": server.id,
+        "name": server.name,
+        "status": status,
+        "tenant_id": server.project_id,
+        "user_id": server.user_id,
+        "metadata": server.meta,
+        "hostId": host_id(server.project_id, server.host),
+        "image": _image(server, to),
+        "flavor": _flavor(server, to),
+        "created": seconds(server.created_at),
+        "updated": seconds(server.updated_at),
+        "accessIPv4": server.access_ipv4 or "",
+        "accessIPv6": server.access_ipv6 or "",
+        "links": links(to.base, "servers", server.id),
+        "OS-DCF:diskConfig": server.disk_config,
+    }
     if status in _WITH_PROGRESS:
         shown["progress"] = progress.get(server.id, 0)
     if status in _WITH_FAULT and server.fault:
         shown["fault"] = _fault(server, to)
-    if to.is_admin:
-        shown.update(_for_admins(server, extras, to))
-    shown.update(_newer(server, to))
     return shown
 
 
@@ -89,6 +122,21 @@ def _image(server: Server, to: Audience) -> Any:
     if server.image_id is None:
         return ""
     return {"id": server.image_id, "links": bookmark(to.base, "images", server.image_id)}
+
+
+def _flavor(server: Server, to: Audience) -> dict[str, Any]:
+    """A link, or from 2.47 the server's own copy of what the flavor was."""
+    if to.version < (2, 47):
+        return {"id": server.flavor_id, "links": bookmark(to.base, "flavors", server.flavor_id)}
+    return {
+        "original_name": server.flavor_name,
+        "vcpus": server.vcpus,
+        "ram": server.ram_mb,
+        "disk": server.disk_gb,
+        "ephemeral": server.ephemeral_gb,
+        "swap": server.swap_mb,
+        "extra_specs": server.extra_specs,
+    }
 
 
 def _zone(server: Server, extras: Extras) -> str:
@@ -155,13 +203,23 @@ def _host_status(server: Server, extras: Extras) -> str:
     return "UP" if host.enabled else "MAINTENANCE"
 
 
-def _newer(server: Server, to: Audience) -> dict[str, Any]:
+def _newer(server: Server, extras: Extras, to: Audience) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     if to.version >= (2, 9):
         shown["locked"] = server.locked is not None
     if to.version >= (2, 19):
         shown["description"] = server.description
+    if to.version >= (2, 26):
+        shown["tags"] = extras.tags.get(server.id, [])
+    if to.version >= (2, 63):
+        shown["trusted_image_certificates"] = None
+    if to.version >= (2, 73):
+        shown["locked_reason"] = server.locked_reason
     return shown
+
+
+def _with_groups(shown: dict[str, Any], to: Audience) -> dict[str, Any]:
+    return shown | {"server_groups": []} if to.version >= (2, 71) else shown
 
 
 def plain_addresses(nics: list[Nic]) -> dict[str, list[dict[str, Any]]]:

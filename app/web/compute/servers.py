@@ -10,12 +10,13 @@ import orjson
 from flask import Response
 from sqlalchemy.orm import Session
 
+from app.errors import NotFound
 from app.models import Server
-from app.store import server_listing, servers
-from app.store.database import reading
+from app.store import server_listing, server_updates, servers
+from app.store.database import reading, transaction
 from app.store.server_listing import Extras
 from app.tasks.progress import live
-from app.web import context
+from app.web import context, microversions
 from app.web.accepting import Accepted, accept
 from app.web.answers import answer
 from app.web.api import Route, documented
@@ -41,25 +42,26 @@ class Servers(Route):
     @ns.doc(params=server_query.PARAMS)
     def get(self) -> Response:
         """List servers."""
-        wanted = server_query.parse()
+        wanted = server_query.parse("os_compute_api:servers:index:get_all_tenants")
         with reading() as session:
             found = server_listing.page(session, context.caller(), wanted)
         to = views.audience()
         return answer(_paged([server_views.short(one, to) for one in found], wanted.page.limit))
 
     @ns.doc(params={"Idempotency-Key": {"in": "header", "description": "makes repeats safe"}})
-    @documented(ns, schemas.SERVERS[-1])
+    @documented(ns, schemas.server(microversions.MAX))
     def post(self) -> Response:
         """Accept one or many new servers: they will exist, or say why not."""
-        wanted = body(schemas.server(context.version()))["server"]
+        given = body(schemas.server(context.version()))
+        wanted = given["server"]
 
         def work(session: Session) -> Accepted:
             caller = context.caller()
-            parsed = new_server.parse(session, caller, wanted)
+            parsed = new_server.parse(session, caller, given)
             actions = servers.create(session, caller, parsed)
             first = actions[0].server_id
             password = wanted.get("adminPass") or secrets.token_urlsafe(9)
-            shown = server_views.created(first, password, views.audience())
+            shown = server_views.created(first, parsed.disk_config, password, views.audience())
             if is_true(wanted.get("return_reservation_id", False)):
                 shown = {"reservation_id": server_listing.reservation(session, first)}
             location = {"Location": f"{context.base_url()}/compute/v2.1/servers/{first}"}
@@ -82,9 +84,9 @@ class ServersDetail(Route):
     @ns.doc(params=server_query.PARAMS)
     def get(self) -> Response:
         """List servers with all they have."""
-        wanted, caller = server_query.parse(), context.caller()
+        wanted = server_query.parse("os_compute_api:servers:detail:get_all_tenants")
         with reading() as session:
-            found = server_listing.page(session, caller, wanted)
+            found = server_listing.page(session, context.caller(), wanted)
             extras = server_listing.extras(session, found)
         progress, to = progress_of(found, extras), views.audience()
         shown = [server_views.whole(one, extras, progress, to) for one in found]
@@ -93,7 +95,11 @@ class ServersDetail(Route):
 
 @ns.route("/v2.1/servers/<server_id>")
 class OneServer(Route):
-    policy = {"get": "os_compute_api:servers:show", "delete": "os_compute_api:servers:delete"}
+    policy = {
+        "get": "os_compute_api:servers:show",
+        "put": "os_compute_api:servers:update",
+        "delete": "os_compute_api:servers:delete",
+    }
 
     def get(self, server_id: str) -> Response:
         """Show a server."""
@@ -102,7 +108,18 @@ class OneServer(Route):
             found = server_listing.get(session, caller, server_id)
             extras = server_listing.extras(session, [found])
         progress = progress_of([found], extras)
-        return answer({"server": server_views.whole(found, extras, progress, views.audience())})
+        return answer({"server": server_views.single(found, extras, progress, views.audience())})
+
+    @documented(ns, schemas.server_change(microversions.MAX))
+    def put(self, server_id: str) -> Response:
+        """Change a server's name, description, host name, access addresses or disk config."""
+        wanted = body(schemas.server_change(context.version()))["server"]
+        changes = _changes(wanted)
+        with transaction() as session:
+            found = server_updates.update(session, context.caller(), server_id, changes)
+            extras = server_listing.extras(session, [found])
+        progress = progress_of([found], extras)
+        return answer({"server": server_views.changed(found, extras, progress, views.audience())})
 
     def delete(self, server_id: str) -> Response:
         """Accept a server's deletion, whatever it is doing."""
@@ -114,13 +131,48 @@ class OneServer(Route):
         return accept(work)
 
 
+def _changes(wanted: dict[str, Any]) -> dict[str, str | None]:
+    """What is asked for, by column."""
+    named = {
+        "OS-DCF:diskConfig": "disk_config",
+        "description": "description",
+        "hostname": "hostname",
+    }
+    changes = {column: wanted[name] for name, column in named.items() if name in wanted}
+    if "name" in wanted:
+        changes["name"] = wanted["name"].strip()
+    for field, column, version in (
+        ("accessIPv4", "access_ipv4", 4),
+        ("accessIPv6", "access_ipv6", 6),
+    ):
+        if field in wanted:
+            changes[column] = new_server.address(wanted, field, version)
+    return changes
+
+
 @ns.route("/v2.1/servers/<server_id>/ips")
 class ServerAddresses(Route):
     policy = {"get": "os_compute_api:ips:index"}
 
     def get(self, server_id: str) -> Response:
         """Show a server's addresses by network."""
-        with reading() as session:
-            found = server_listing.get(session, context.caller(), server_id)
-            extras = server_listing.extras(session, [found])
-        return answer({"addresses": server_views.plain_addresses(extras.nics.get(found.id, []))})
+        return answer({"addresses": _addresses_of(server_id)})
+
+
+@ns.route("/v2.1/servers/<server_id>/ips/<network>")
+class ServerAddressesInNetwork(Route):
+    policy = {"get": "os_compute_api:ips:show"}
+
+    def get(self, server_id: str, network: str) -> Response:
+        """Show a server's addresses in the network of this name."""
+        found = _addresses_of(server_id)
+        if network not in found:
+            raise NotFound("Instance is not a member of specified network")
+        return answer({network: found[network]})
+
+
+def _addresses_of(server_id: str) -> dict[str, list[dict[str, Any]]]:
+    with reading() as session:
+        found = server_listing.get(session, context.caller(), server_id)
+        extras = server_listing.extras(session, [found])
+    return server_views.plain_addresses(extras.nics.get(found.id, []))

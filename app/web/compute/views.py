@@ -43,25 +43,40 @@ def next_link(marker: str, size: int) -> list[dict[str, str]]:
 
 
 def flavor_short(flavor: Flavor, to: Audience) -> dict[str, Any]:
-    """A flavor in a plain list."""
-    return {"id": flavor.id, "name": flavor.name, "links": links(to.base, "flavors", flavor.id)}
+    """A flavor in a plain list; from 2.55 with its description."""
+    shown: dict[str, Any] = {
+        "id": flavor.id,
+        "name": flavor.name,
+        "links": links(to.base, "flavors", flavor.id),
+    }
+    return shown | _described(flavor, to)
 
 
 def flavor(flavor: Flavor, to: Audience) -> dict[str, Any]:
-    """A flavor with all it has; no swap is an empty string, as Nova says it."""
-    return {
+    """A flavor with all it has; before 2.75 no swap is an empty string."""
+    shown: dict[str, Any] = {
         "id": flavor.id,
         "name": flavor.name,
         "ram": flavor.ram_mb,
         "disk": flavor.disk_gb,
         "vcpus": flavor.vcpus,
-        "swap": flavor.swap_mb or "",
+        "swap": flavor.swap_mb if to.version >= (2, 75) else flavor.swap_mb or "",
         "rxtx_factor": flavor.rxtx_factor,
         "OS-FLV-EXT-DATA:ephemeral": flavor.ephemeral_gb,
         "OS-FLV-DISABLED:disabled": flavor.disabled,
         "os-flavor-access:is_public": flavor.is_public,
         "links": links(to.base, "flavors", flavor.id),
     }
+    return shown | _described(flavor, to)
+
+
+def flavor_with_specs(row: Flavor, to: Audience) -> dict[str, Any]:
+    """A flavor with all it has and its extra specs, as from 2.61 on."""
+    return flavor(row, to) | {"extra_specs": row.extra_specs}
+
+
+def _described(flavor: Flavor, to: Audience) -> dict[str, Any]:
+    return {"description": flavor.description} if to.version >= (2, 55) else {}
 
 
 def keypair(row: Keypair, to: Audience) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from app.store import hosts, server_listing
 from app.store.database import reading
 from app.web.answers import answer
 from app.web.api import Route
+from app.web.compute.services import control_services, is_up
 from app.web.compute.versions import ns
 from app.web.times import micros
 
@@ -34,7 +35,7 @@ class ZonesDetail(Route):
             {**_zone(name, members), "hosts": {host.name: _services(host) for host in members}}
             for name, members in _zones()
         ]
-        return answer({"availabilityZoneInfo": shown})
+        return answer({"availabilityZoneInfo": [*_internal(), *shown]})
 
 
 def _zones() -> list[tuple[str, list[Host]]]:
@@ -48,10 +49,21 @@ def _zone(name: str, members: list[Host]) -> dict[str, Any]:
     return {"zoneName": name, "zoneState": {"available": available}, "hosts": None}
 
 
+def _internal() -> list[dict[str, Any]]:
+    """The zone of the scheduler workers, if any is known to live."""
+    members: dict[str, dict[str, Any]] = {}
+    for one in control_services():
+        active = {"available": True, "active": True, "updated_at": micros(one.updated_at)}
+        members.setdefault(one.host, {})[one.binary] = active
+    if not members:
+        return []
+    return [{"zoneName": "internal", "zoneState": {"available": True}, "hosts": members}]
+
+
 def _services(host: Host) -> dict[str, Any]:
     return {
         "nova-compute": {
-            "available": host.state == hosts.UP,
+            "available": is_up(host),
             "active": host.enabled,
             "updated_at": micros(host.last_seen),
         }

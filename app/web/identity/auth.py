@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import time
-
 from flask import Response, request
 
-from app.errors import Forbidden, NotFound
-from app.store import identity
+from app.errors import NotFound
+from app.store import identity, revocations
 from app.store.database import reading, transaction
-from app.web import context
+from app.web import context, policy
 from app.web.answers import answer, nothing
 from app.web.api import Route, documented
 from app.web.body import body
 from app.web.identity import schemas, views
 from app.web.identity.login import log_in
-from app.web.identity.tokens import Revoked, Token
+from app.web.identity.tokens import Token
 from app.web.identity.versions import ns
 
 SUBJECT = "X-Subject-Token"
@@ -26,44 +24,42 @@ def _document(held: Token) -> dict[str, object]:
     return views.token(held, base, region, with_catalog="nocatalog" not in request.args)
 
 
-def _subject() -> tuple[str, Token]:
-    """The token asked about: one's own, or any for an admin."""
+def _subject(rule: str) -> tuple[str, Token]:
+    """The token asked about, when `rule` lets the caller deal with its user's tokens."""
     text = request.headers.get(SUBJECT, "")
     if not text:
         raise NotFound(f"The request needs the header {SUBJECT}.")
     held = context.web().tokens.look(text)
     if held is None:
         raise NotFound("Could not find token.")
-    caller = context.caller()
-    if held.user_id != caller.user_id and not caller.is_admin:
-        raise Forbidden("You are not authorized to look into this token.")
+    policy.require(rule, **{"target.token.user_id": held.user_id})
     return text, held
 
 
 @ns.route("/v3/auth/tokens")
 class AuthTokens(Route):
-    policy = {"get": "identity:validate_token", "delete": "identity:revoke_token"}
+    policy = {"get": policy.INSIDE, "delete": policy.INSIDE}
     public_methods = frozenset({"POST"})
 
     @ns.doc(security=[])
     @documented(ns, schemas.AUTH)
     def post(self) -> Response:
-        """Get a token by password or by another token; it comes in X-Subject-Token."""
+        """Get a token by password, token or application credential; it is in X-Subject-Token."""
         held = log_in(body(schemas.AUTH)["auth"])
         headers = {SUBJECT: context.web().tokens.issue(held), "Vary": "X-Auth-Token"}
         return answer(_document(held), 201, headers)
 
     def get(self) -> Response:
         """Look into a token, named by X-Subject-Token (HEAD only checks it)."""
-        text, held = _subject()
+        text, held = _subject("identity:validate_token")
         return answer(_document(held), 200, {SUBJECT: text, "Vary": "X-Auth-Token"})
 
     def delete(self) -> Response:
         """Give a token back: within two seconds it is void everywhere."""
-        _, held = _subject()
+        _, held = _subject("identity:revoke_token")
         with transaction() as session:
-            identity.revoke(session, "token", held.id, held.expires_at)
-        context.web().tokens.revocations.add(Revoked("token", held.id, time.time()))
+            revocations.revoke(session, "token", held.id)
+        context.web().tokens.revocations.expire()
         return nothing()
 
 
@@ -87,5 +83,25 @@ class AuthProjects(Route):
         base = context.base_url()
         with reading() as session:
             found = identity.projects_of(session, context.caller().user_id)
-        links = {"self": f"{base}/identity/v3/auth/projects", "previous": None, "next": None}
-        return answer({"projects": [views.project(one, base) for one in found], "links": links})
+        return answer(views.listed("projects", [views.project(one, base) for one in found], base))
+
+
+@ns.route("/v3/auth/domains")
+class AuthDomains(Route):
+    policy = {"get": "identity:get_auth_domains"}
+
+    def get(self) -> Response:
+        """List the domains that one's token can be scoped to: there are none."""
+        return answer(views.listed("domains", [], context.base_url()))
+
+
+@ns.route("/v3/auth/system")
+class AuthSystem(Route):
+    policy = {"get": "identity:get_auth_system"}
+
+    def get(self) -> Response:
+        """Tell whether one's token can be scoped to the whole cloud."""
+        with reading() as session:
+            has_roles = bool(identity.system_roles(session, context.caller().user_id))
+        shown = [{"all": True}] if has_roles else []
+        return answer(views.listed("system", shown, context.base_url()))

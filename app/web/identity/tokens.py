@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,22 @@ from itsdangerous import BadData, URLSafeSerializer
 from app.domain.caller import Caller
 from app.errors import Unauthorized
 from app.images.keys import load_keys
+from app.store.revocations import SYSTEM, grant_key
 
 REVOCATION_SECONDS = 2.0
 KEY_SECONDS = 5.0
 DENIED = "The request you have made requires authentication."
+_NONE = float("-inf")
 
 
 @dataclass(frozen=True)
 class Token:
     """Who may act for which project until when. Times are seconds since the epoch.
 
-    `project_id` is None for an unscoped token; `roles` are pairs of id and name.
+    `project_id` is None for a token that is unscoped or `is_system`; `roles` are pairs of id and
+    name. `seen` is when the user, the project and the user's roles there had last been revoked
+    (see `app.store.revocations`). `chain` is the id of the first of the tokens that this one came
+    from. `credential` is the application credential behind it: id, name, whether unrestricted.
     """
 
     id: str
@@ -38,6 +43,29 @@ class Token:
     methods: tuple[str, ...]
     issued_at: float
     expires_at: float
+    is_system: bool = False
+    seen: tuple[float, float, float] = (-1.0, -1.0, -1.0)
+    chain: str = ""
+    credential: tuple[str, str, bool] | None = None
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether it may not make or remove application credentials."""
+        return self.credential is not None and not self.credential[2]
+
+    @property
+    def target_id(self) -> str:
+        """What its roles are on: the project, SYSTEM, or nothing."""
+        return SYSTEM if self.is_system else self.project_id or ""
+
+    def subjects(self) -> Iterator[tuple[str, str, float]]:
+        """What may be revoked under it: kind, target, and the newest revocation that is known."""
+        yield "token", self.id, _NONE
+        yield "user", self.user_id, self.seen[0]
+        yield "project", self.project_id or "", self.seen[1]
+        yield "grant", grant_key(self.user_id, self.target_id), self.seen[2]
+        if self.credential is not None:
+            yield "application_credential", self.credential[0], _NONE
 
     def caller(self, request_id: str) -> Caller:
         """The same as the rest of the program knows it."""
@@ -48,6 +76,7 @@ class Token:
             request_id=request_id,
             user_name=self.user_name,
             project_name=self.project_name,
+            is_system=self.is_system,
         )
 
 
@@ -69,7 +98,7 @@ class KeyRing:
 
 @dataclass(frozen=True)
 class Revoked:
-    """One revocation: a token by its id, or all that a user or project got before `at`."""
+    """One revocation: of all tokens about the target whose makers had not seen one of `at`."""
 
     kind: str
     target: str
@@ -85,20 +114,16 @@ class Revocations:
         self._at: dict[tuple[str, str], float] = {}
         self._due = 0.0
 
-    def add(self, revoked: Revoked) -> None:
-        """Know of one at once, in this process."""
+    def expire(self) -> None:
+        """Read anew before the next answer: this process has written some, or must be sure."""
         with self._lock:
-            self._at = {**self._at, (revoked.kind, revoked.target): revoked.at}
             self._due = 0.0
 
     def cover(self, token: Token) -> bool:
         """Whether `token` is revoked."""
         self._refresh()
-        if ("token", token.id) in self._at:
-            return True
         return any(
-            token.issued_at <= self._at.get(about, -1.0)
-            for about in (("user", token.user_id), ("project", token.project_id or ""))
+            self._at.get((kind, target), _NONE) > seen for kind, target, seen in token.subjects()
         )
 
     def _refresh(self) -> None:
@@ -126,8 +151,13 @@ class Tokens:
         """The text that a client shows."""
         return str(self._serializer().dumps(list(asdict(token).values())))
 
-    def read(self, text: str) -> Token:
-        """The token behind `text`. Raises Unauthorized when forged, expired or revoked."""
+    def read(self, text: str, *, fresh: bool = False) -> Token:
+        """The token behind `text`. Raises Unauthorized when forged, expired or revoked.
+
+        `fresh`: also when it was revoked a moment ago, by another process.
+        """
+        if fresh:
+            self.revocations.expire()
         token = self.look(text)
         if token is None:
             raise Unauthorized(DENIED)
@@ -157,5 +187,7 @@ def _token(values: list[Any]) -> Token:
             "project_domain": tuple(made.project_domain),
             "roles": tuple((str(role[0]), str(role[1])) for role in made.roles),
             "methods": tuple(made.methods),
+            "seen": tuple(made.seen),
+            "credential": None if made.credential is None else tuple(made.credential),
         }
     )

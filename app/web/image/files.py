@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from flask import Response, request, send_file
 
-from app.errors import Invalid, NotFound, Unauthorized
+from app.errors import Forbidden, Invalid, NotFound, Unauthorized
 from app.images import access
 from app.models import Image
-from app.store import images
+from app.store import image_data, images
 from app.store.database import reading
 from app.web import context
 from app.web.answers import nothing
@@ -17,6 +19,7 @@ from app.web.image import uploads
 from app.web.image.versions import ns
 
 OCTETS = "application/octet-stream"
+_WITH_DATA = (images.ACTIVE, images.DEACTIVATED)
 
 
 @ns.route("/v2/images/<image_id>/file")
@@ -28,11 +31,7 @@ class ImageFile(Route):
     @ns.doc(consumes=[OCTETS])
     def put(self, image_id: str) -> Response:
         """Upload an image's data, as it streams; it is inspected before the image is active."""
-        caller = context.caller()
-        if request.mimetype != OCTETS:
-            raise Invalid(f"Send the data as {OCTETS}", code="unsupported_media_type")
-        settings, length = context.settings(), request.content_length
-        uploads.receive(settings, caller, image_id, request.stream, length)
+        _receive(image_id, image_data.UPLOAD)
         return nothing()
 
     @ns.produces([OCTETS])
@@ -41,12 +40,41 @@ class ImageFile(Route):
         image = _readable(image_id)
         if image.status == images.QUEUED:
             return nothing()
+        if image.status == images.DEACTIVATED and not context.caller().is_admin:
+            raise Forbidden("The requested image has been deactivated: its data is withheld.")
         path = context.settings().path("images", image.file_name or "")
-        if image.status != images.ACTIVE or not path.is_file():
+        if image.status not in _WITH_DATA:
             raise NotFound(f"The data of image {image_id} is not there.")
+        return _sent(image, path)
+
+
+def _sent(image: Image, path: Path) -> Response:
+    try:
         made = send_file(path, mimetype=OCTETS, conditional=True, etag=image.checksum or False)
-        made.headers["Content-MD5"] = image.checksum or ""
-        return made
+    except FileNotFoundError as error:  # deleted a moment ago, or lost
+        raise NotFound(f"The data of image {image.id} is not there.") from error
+    made.headers["Content-MD5"] = image.checksum or ""
+    return made
+
+
+@ns.route("/v2/images/<image_id>/stage")
+class ImageStage(Route):
+    policy = {"put": "upload_image"}
+    streams_body = True
+
+    @ns.doc(consumes=[OCTETS])
+    def put(self, image_id: str) -> Response:
+        """Stage an image's data, as it streams: inspected and kept, and in use once imported."""
+        _receive(image_id, image_data.STAGE)
+        return nothing()
+
+
+def _receive(image_id: str, way: image_data.Way) -> None:
+    caller = context.caller()
+    if request.mimetype != OCTETS:
+        raise Invalid(f"Send the data as {OCTETS}", code="unsupported_media_type")
+    incoming = uploads.Incoming(request.stream, request.content_length)
+    uploads.receive(context.settings(), caller, image_id, incoming, way)
 
 
 def _readable(image_id: str) -> Image:
@@ -57,4 +85,4 @@ def _readable(image_id: str) -> Image:
             return images.get(session, context.caller(), image_id)
         if not access.check_token(context.web().keys.current(), given.token or "", image_id):
             raise Unauthorized(DENIED)
-        return images.readable(session, image_id)
+        return image_data.readable(session, image_id)

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
 from flask import Response, request
 
 from app.errors import Forbidden, Invalid
-from app.images import store
 from app.models import Image, new_id
 from app.store import images
 from app.store.database import reading, transaction
 from app.store.paging import Page
-from app.web import context, query
-from app.web.answers import answer, nothing
+from app.web import context, query, times
+from app.web.answers import answer
 from app.web.api import Route, documented
 from app.web.body import body
 from app.web.image import schemas, views
 from app.web.image.versions import ns
 from app.web.policy import require
 
-_OURS = frozenset(schemas.IMAGE.schema["properties"])
 _FILTERS = (
     "limit",
     "marker",
@@ -35,13 +34,16 @@ _FILTERS = (
     "size_min",
     "size_max",
     "member_status",
+    "created_at",
+    "updated_at",
 )
 _PARAMS = {
     "name": "exactly this name; in:a,b for several, as for the other columns",
-    "status": "queued, saving or active",
+    "status": "queued, saving, uploading, active or deactivated",
     "visibility": "public, private, shared, community or all",
     "owner": "this project's",
     "tag": "with this tag; several times for several",
+    "created_at": "a time, or gt:, gte:, lt:, lte:, neq: and a time; updated_at likewise",
     "sort_key": "created_at (default), name, status, size …",
     "sort_dir": "desc (default) or asc",
     "limit": "at most 1000",
@@ -76,7 +78,8 @@ class Images(Route):
         with transaction() as session:
             made = images.add(session, row)
         location = f"{context.base_url()}/image/v2/images/{made.id}"
-        return answer(views.image(made), 201, {"Location": location})
+        methods = {"OpenStack-image-import-methods": ",".join(schemas.IMPORT_METHODS)}
+        return answer(views.image(made), 201, {"Location": location, **methods})
 
 
 def _wanted() -> images.ImageQuery:
@@ -97,9 +100,20 @@ def _wanted() -> images.ImageQuery:
         hidden=bool(query.flag("os_hidden")),
         size_min=query.number("size_min", 0, high=2**62) if "size_min" in args else None,
         size_max=query.number("size_max", 0, high=2**62) if "size_max" in args else None,
+        times=tuple(_moments("created_at")) + tuple(_moments("updated_at")),
         sort_key=key,
         page=Page(max(1, query.limit()), args.get("marker"), direction == "desc"),
     )
+
+
+def _moments(name: str) -> Iterator[images.Moment]:
+    """`gt:2026-01-02T03:04:05Z` and the like; a time alone means that time."""
+    for text in request.args.getlist(name):
+        word, _, time = text.partition(":")
+        if word not in images.COMPARISONS:
+            word, time = "eq", text
+        at = times.parse(time, f"Invalid input for query parameter {name}")
+        yield images.Moment(name, word, at)
 
 
 def _sorting() -> tuple[str, str]:
@@ -130,12 +144,17 @@ def _visibility(text: str | None) -> str | None:
     return text
 
 
+def permit_visibility(wanted: str | None) -> None:
+    """Raise Forbidden unless the caller may make images visible so far."""
+    if rule := {"public": "publicize_image", "community": "communitize_image"}.get(wanted or ""):
+        require(rule)
+
+
 def _new(wanted: dict[str, Any]) -> Image:
     caller = context.caller()
-    if fixed := sorted(schemas.READ_ONLY & set(wanted)):
-        raise Forbidden(f"Attribute '{fixed[0]}' is read-only.")
-    if wanted.get("visibility") == "public":
-        require("publicize_image")
+    for name in sorted(wanted):
+        schemas.check_writable(name, new=True)
+    permit_visibility(wanted.get("visibility"))
     if wanted.get("owner", caller.project_id) != caller.project_id and not caller.is_admin:
         raise Forbidden(f"You are not permitted to create images owned by '{wanted['owner']}'.")
     return Image(
@@ -151,24 +170,5 @@ def _new(wanted: dict[str, Any]) -> Image:
         min_disk=wanted.get("min_disk", 0),
         min_ram=wanted.get("min_ram", 0),
         tags=wanted.get("tags", []),
-        properties={name: value for name, value in wanted.items() if name not in _OURS},
+        properties={name: value for name, value in wanted.items() if name not in schemas.OURS},
     )
-
-
-@ns.route("/v2/images/<image_id>")
-class OneImage(Route):
-    policy = {"get": "get_image", "delete": "delete_image"}
-
-    def get(self, image_id: str) -> Response:
-        """Show an image."""
-        with reading() as session:
-            found = images.get(session, context.caller(), image_id)
-        return answer(views.image(found))
-
-    def delete(self, image_id: str) -> Response:
-        """Delete an image that is not protected; servers made of it keep running."""
-        with transaction() as session:
-            file_name = images.delete(session, context.caller(), image_id)
-        if file_name is not None:
-            store.remove(context.settings().path("images"), file_name)
-        return nothing()

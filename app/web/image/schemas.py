@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from app.web.body import UUID, Schema
+from app.errors import Forbidden
+from app.web.body import UUID, Schema, only
 
 DISK_FORMATS = (
     "ami",
@@ -18,8 +19,10 @@ DISK_FORMATS = (
     "ploop",
 )
 CONTAINER_FORMATS = ("ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compressed")
+IMPORT_METHODS = ("glance-direct",)
 READ_ONLY = frozenset(
     {
+        "id",
         "status",
         "size",
         "virtual_size",
@@ -28,14 +31,18 @@ READ_ONLY = frozenset(
         "os_hash_value",
         "created_at",
         "updated_at",
+        "deleted",
         "deleted_at",
         "file",
         "self",
         "schema",
         "direct_url",
+        "location",
         "locations",
     }
 )
+"""What the cloud alone decides; an id can be chosen once, at the beginning."""
+RESERVED = "os_glance_"
 
 IMAGE = Schema(
     "NewImage",
@@ -64,3 +71,53 @@ IMAGE = Schema(
         "maxProperties": 140,
     },
 )
+OURS = frozenset(IMAGE.schema["properties"])
+"""All other properties are custom."""
+
+PATCH = Schema(
+    "ImagePatch",
+    {
+        "type": "array",
+        "maxItems": 1000,
+        "items": {
+            "type": "object",
+            "properties": {
+                "op": {"enum": ["add", "replace", "remove"]},
+                "path": {"type": "string", "pattern": "^/", "maxLength": 600},
+                "value": {},
+            },
+            "required": ["op", "path"],
+        },
+    },
+)
+OLD_PATCH = Schema(
+    "OldImagePatch",
+    {
+        "type": "array",
+        "maxItems": 1000,
+        "items": {
+            "type": "object",
+            "properties": {
+                name: {"type": "string", "pattern": "^/", "maxLength": 600}
+                for name in ("add", "replace", "remove")
+            },
+            "minProperties": 1,
+            "maxProperties": 2,
+        },
+    },
+)
+IMPORT = Schema(
+    "ImageImport",
+    only(
+        {"method": only({"name": {"enum": [*IMPORT_METHODS]}})},
+        {"all_stores": {"type": "boolean"}, "all_stores_must_succeed": {"type": "boolean"}},
+    ),
+)
+
+
+def check_writable(name: str, *, new: bool = False) -> None:
+    """Raise Forbidden for an attribute that only the cloud sets; `new` images may bring an id."""
+    if name in READ_ONLY and not (new and name == "id"):
+        raise Forbidden(f"Attribute '{name}' is read-only.")
+    if name.startswith(RESERVED):
+        raise Forbidden(f"Attribute '{name}' is reserved.")

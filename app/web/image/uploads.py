@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from app.config import Settings
 from app.domain.caller import Caller
 from app.errors import TooLarge
 from app.images import inspect, store
-from app.store import images
+from app.store import image_data, images
 from app.store.database import reading, transaction
 from app.web import connection
 
@@ -18,39 +19,51 @@ DRAIN_SECONDS = 3.0
 STALL_SECONDS = 1.0
 
 
+@dataclass(frozen=True)
+class Incoming:
+    """Bytes on their way to us; `length` is how many the client says that it sends."""
+
+    source: store.Source
+    length: int | None
+
+
 def receive(
-    settings: Settings, caller: Caller, image_id: str, source: store.Source, length: int | None
+    settings: Settings, caller: Caller, image_id: str, incoming: Incoming, way: image_data.Way
 ) -> None:
-    """Make the bytes of `source` the image's data; on failure the image is queued again and
-    nothing is left on disk. `length` is what the client says that it sends, in bytes."""
+    """Make the incoming bytes the image's data; on failure the image is queued again and
+    nothing is left on disk."""
     with ExitStack() as refused:
-        refused.callback(store.drain, source, DRAIN_SECONDS)
+        refused.callback(store.drain, incoming.source, DRAIN_SECONDS)
         refused.callback(connection.patience, STALL_SECONDS)  # first of the two: last in, first out
         limit = settings.image_limit_gb * GIB
-        if length is not None and length > limit:
+        if incoming.length is not None and incoming.length > limit:
             raise TooLarge(f"The image is larger than the limit of {limit} bytes.")
-        _receive(settings, caller, image_id, source, length)
+        _receive(settings, caller, image_id, incoming, way)
         refused.pop_all()
 
 
 def _receive(
-    settings: Settings, caller: Caller, image_id: str, source: store.Source, length: int | None
+    settings: Settings, caller: Caller, image_id: str, incoming: Incoming, way: image_data.Way
 ) -> None:
     directory = settings.path("images")
     abandoned = _check(settings, caller, image_id)
+    reserve = int(settings.image_store_free_gb * GIB)
+    store.require_room(directory, incoming.length or 0, reserve)
     with store.draft(directory, image_id) as draft, ExitStack() as undo:
+        claim = image_data.Claim(way, draft.name, abandoned)
         with transaction() as session:
-            image = images.begin_upload(session, caller, image_id, draft.name, abandoned)
+            image = image_data.begin(session, caller, image_id, claim)
         undo.callback(_give_up, image_id, draft.name)
-        sums = draft.receive(source, settings.image_limit_gb * GIB, length)
+        limit = settings.image_limit_gb * GIB
+        sums = draft.receive(incoming.source, limit, incoming.length, reserve)
         virtual = inspect.virtual_size(
             draft.path, image.disk_format or "", settings.image_virtual_limit_gb * GIB
         )
         undo.callback(_discard, directory, image_id)
         draft.publish(image_id)
-        received = images.Received(image_id, sums.size, virtual, sums.md5, sums.sha512)
+        received = image_data.Received(image_id, sums.size, virtual, sums.md5, sums.sha512)
         with transaction() as session:
-            images.finish_upload(session, image_id, draft.name, received)
+            image_data.finish(session, image_id, claim, received)
         undo.pop_all()
 
 
@@ -59,20 +72,19 @@ def _check(settings: Settings, caller: Caller, image_id: str) -> str | None:
     with reading() as session:
         image = images.get(session, caller, image_id)
     name = image.file_name or ""
-    if image.status == images.SAVING and store.is_dead(settings.path("images"), name):
-        return name
-    return None
+    incoming = image.status in (images.SAVING, images.UPLOADING) and name != image_id
+    return name if incoming and store.is_dead(settings.path("images"), name) else None
 
 
 def _give_up(image_id: str, draft: str) -> None:
     with transaction() as session:
-        images.fail_upload(session, image_id, draft)
+        image_data.give_up(session, image_id, draft)
 
 
 def _discard(directory: Path, image_id: str) -> None:
     # A commit whose answer got lost may have succeeded: then the file is the image's.
     with reading() as session:
-        kept = images.has_file(session, image_id)
+        kept = image_data.has_file(session, image_id)
     if not kept:
         store.remove(directory, image_id)
 
@@ -81,8 +93,18 @@ def recover(settings: Settings) -> None:
     """Put images whose upload died with its process back to queued; remove dead drafts."""
     directory = settings.path("images")
     with reading() as session:
-        unfinished = images.saving(session)
+        unfinished = image_data.incoming(session)
     for image_id, draft in unfinished:
         if store.is_dead(directory, draft):
-            _give_up(image_id, draft)
+            _bury(directory, image_id, draft)
     store.sweep(directory)
+
+
+def _bury(directory: Path, image_id: str, dead: str) -> None:
+    # Its process may have died between the rename and the row; meanwhile the image is ours alone.
+    with store.draft(directory, image_id) as mine:
+        with transaction() as session:
+            ours = image_data.take_over(session, image_id, dead, mine.name)
+        if ours:
+            store.remove(directory, image_id)
+            _give_up(image_id, mine.name)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from app.models import Image
+from app.store.images import QUEUED, SAVING, UPLOADING
 from app.web.times import seconds
 
 
 def image(row: Image) -> dict[str, Any]:
     """An image; custom properties stand among the others."""
     here = f"/v2/images/{row.id}"
+    there = row.status not in (QUEUED, SAVING, UPLOADING)  # what is staged is not the data yet
     return {
         **row.properties,
         "id": row.id,
@@ -24,11 +26,11 @@ def image(row: Image) -> dict[str, Any]:
         "container_format": row.container_format,
         "min_disk": row.min_disk,
         "min_ram": row.min_ram,
-        "size": row.size,
-        "virtual_size": row.virtual_size,
-        "checksum": row.checksum,
-        "os_hash_algo": row.hash_algorithm,
-        "os_hash_value": row.hash_value,
+        "size": row.size if there else None,
+        "virtual_size": row.virtual_size if there else None,
+        "checksum": row.checksum if there else None,
+        "os_hash_algo": row.hash_algorithm if there else None,
+        "os_hash_value": row.hash_value if there else None,
         "tags": row.tags,
         "created_at": seconds(row.created_at),
         "updated_at": seconds(row.updated_at),

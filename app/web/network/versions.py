@@ -10,7 +10,19 @@ from app.web.answers import answer
 from app.web.api import Route
 
 ns = Namespace("network", "Networks, subnets and ports (Neutron v2.0)", path="/network")
-_RESOURCES = ("networks", "subnets", "ports", "extensions")
+_RESOURCES = (
+    "networks",
+    "subnets",
+    "ports",
+    "extensions",
+    "quotas",
+    "availability_zones",
+    "security-groups",
+    "security-group-rules",
+    "floatingips",
+    "routers",
+    "agents",
+)
 
 
 @ns.route("")
@@ -42,12 +54,3 @@ class Version2(Route):
             for name in _RESOURCES
         ]
         return answer({"resources": shown})
-
-
-@ns.route("/v2.0/extensions")
-class Extensions(Route):
-    policy = {"get": "get_extension"}
-
-    def get(self) -> Response:
-        """List the API extensions: none yet."""
-        return answer({"extensions": []})

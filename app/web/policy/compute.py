@@ -86,6 +86,9 @@ _DEFAULTS = {
     "os-hypervisors:uptime": _ADMIN,
     "os-hypervisors:search": _ADMIN,
     "os-hypervisors:servers": _ADMIN,
+    "os-aggregates:index": _ADMIN,
     "extensions": "@",
 }
-RULES = {_API + name: check for name, check in _DEFAULTS.items()}
+RULES = {_API + name: check for name, check in _DEFAULTS.items()} | {
+    "compute:servers:create:requested_destination": _ADMIN,  # Nova's name has no prefix
+}

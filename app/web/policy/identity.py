@@ -7,10 +7,11 @@ _READ_ALL = "rule:context_is_admin or (role:reader and system_scope:all)"
 _OWN = "rule:context_is_admin or user_id:%(target.user.id)s"
 _OWN_OR_READ_ALL = f"{_READ_ALL} or user_id:%(target.user.id)s"
 _ONLY_OWN = "user_id:%(target.user.id)s"
+_OWN_TOKEN = "user_id:%(target.token.user_id)s"
 
 RULES = {
-    "identity:validate_token": "@",
-    "identity:revoke_token": "@",
+    "identity:validate_token": f"{_READ_ALL} or role:service or {_OWN_TOKEN}",
+    "identity:revoke_token": f"rule:context_is_admin or {_OWN_TOKEN}",
     "identity:get_auth_catalog": "@",
     "identity:get_auth_projects": "@",
     "identity:get_auth_domains": "@",
@@ -23,6 +24,8 @@ RULES = {
     "identity:update_project": _ADMIN,
     "identity:delete_project": _ADMIN,
     "identity:list_user_projects": _OWN_OR_READ_ALL,
+    "identity:list_groups": _READ_ALL,
+    "identity:list_groups_for_user": _OWN_OR_READ_ALL,
     "identity:list_users": _READ_ALL,
     "identity:get_user": _OWN_OR_READ_ALL,
     "identity:create_user": _ADMIN,

@@ -1,0 +1,71 @@
+"""Extensions: the names by which old clients ask for parts of the API. Those that are here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response
+
+from app.errors import NotFound
+from app.web.answers import answer
+from app.web.api import Route
+from app.web.compute.versions import ns
+
+_NAMES = {
+    "NMN": ("Multinic", "Several networks of a server."),
+    "OS-DCF": ("DiskConfig", "How a server's disk is partitioned."),
+    "OS-EXT-AZ": ("ExtendedAvailabilityZone", "The availability zone of a server."),
+    "OS-EXT-SRV-ATTR": ("ExtendedServerAttributes", "Where a server is, for administrators."),
+    "OS-EXT-STS": ("ExtendedStatus", "The states of a server."),
+    "OS-FLV-DISABLED": ("FlavorDisabled", "Whether a flavor is disabled."),
+    "OS-FLV-EXT-DATA": ("FlavorExtraData", "The ephemeral disk of a flavor."),
+    "OS-SCH-HNT": ("SchedulerHints", "Hints of a create to the scheduler."),
+    "OS-SRV-USG": ("ServerUsage", "When a server was launched and terminated."),
+    "os-availability-zone": ("AvailabilityZone", "Availability zones and the hosts in them."),
+    "os-config-drive": ("ConfigDrive", "A disk that configures a server."),
+    "os-console-output": ("ConsoleOutput", "What a server wrote to its console."),
+    "os-flavor-access": ("FlavorAccess", "Who may use a flavor that is not public."),
+    "os-flavor-extra-specs": ("FlavorExtraSpecs", "Further properties of flavors."),
+    "os-flavor-manage": ("FlavorManage", "Making and removing flavors."),
+    "os-flavor-rxtx": ("FlavorRxtx", "The network factor of a flavor."),
+    "os-hypervisors": ("Hypervisors", "Hosts as machines."),
+    "os-instance-actions": ("InstanceActions", "What was asked of a server."),
+    "os-keypairs": ("Keypairs", "Public keys that servers let in."),
+    "os-quota-sets": ("Quotas", "Limits of projects."),
+    "os-services": ("Services", "The processes of the cloud."),
+    "os-simple-tenant-usage": ("SimpleTenantUsage", "What projects used in a period."),
+    "os-used-limits": ("UsedLimits", "Use, among the limits."),
+    "os-user-data": ("UserData", "Data for a server's first boot."),
+}
+
+
+def _shown(alias: str) -> dict[str, Any]:
+    name, description = _NAMES[alias]
+    return {
+        "alias": alias,
+        "name": name,
+        "description": description,
+        "namespace": f"urn:novella:extension:{alias}",
+        "updated": "2014-12-03T00:00:00Z",
+        "links": [],
+    }
+
+
+@ns.route("/v2.1/extensions")
+class Extensions(Route):
+    policy = {"get": "os_compute_api:extensions"}
+
+    def get(self) -> Response:
+        """List the parts of the API by their old names."""
+        return answer({"extensions": [_shown(alias) for alias in sorted(_NAMES)]})
+
+
+@ns.route("/v2.1/extensions/<alias>")
+class Extension(Route):
+    policy = {"get": "os_compute_api:extensions"}
+
+    def get(self, alias: str) -> Response:
+        """Show one part of the API."""
+        if alias not in _NAMES:
+            raise NotFound(f"There is no extension {alias}.")
+        return answer({"extension": _shown(alias)})

@@ -1,0 +1,123 @@
+"""Quota sets: the limits of a project, and what it uses of them.
+
+There are no limits of single users: a user's are the project's, and cannot be set.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, request
+
+from app.errors import Invalid
+from app.store import quotas, tenants
+from app.store.database import reading, transaction
+from app.web import context
+from app.web.answers import answer, nothing
+from app.web.api import Route, documented
+from app.web.body import body, is_true
+from app.web.compute import resource_schemas as schemas
+from app.web.compute.ranges import known_parameters
+from app.web.compute.versions import ns
+from app.web.policy import INSIDE, require
+
+_USER = {"user_id": "of this user: the same as the project's"}
+_MOST = 2**31 - 1
+
+
+def _resources() -> tuple[str, ...]:
+    """Those that this request's version knows."""
+    version = context.version()
+    left_out = (quotas.NETWORK if version >= (2, 36) else ()) + (
+        quotas.INJECTED if version >= (2, 57) else ()
+    )
+    return tuple(name for name in quotas.RESOURCES if name not in left_out)
+
+
+def _shown(limits: dict[str, int], **more: str) -> Response:
+    return answer({"quota_set": {**more, **{name: limits[name] for name in _resources()}}})
+
+
+def _allowed(verb: str, project_id: str) -> None:
+    known_parameters(*_USER)
+    require(f"os_compute_api:os-quota-sets:{verb}", project_id=project_id)
+
+
+def _refuse_user() -> None:
+    if "user_id" in request.args:
+        raise Invalid(
+            "Invalid input for query parameter user_id: users have no limits of their own here, "
+            "only projects have"
+        )
+
+
+@ns.route("/v2.1/os-quota-sets/<project_id>")
+class QuotaSet(Route):
+    policy = {"get": INSIDE, "put": INSIDE, "delete": INSIDE}
+
+    @ns.doc(params=_USER)
+    def get(self, project_id: str) -> Response:
+        """Show a project's limits; -1 is without limit."""
+        _allowed("show", project_id)
+        with reading() as session:
+            tenants.check(session, project_id)
+            limits = quotas.limits(session, project_id)
+        return _shown(limits, id=project_id)
+
+    @documented(ns, schemas.QUOTA_SETS[0])
+    def put(self, project_id: str) -> Response:
+        """Set limits; below what is used only with `force`."""
+        _allowed("update", project_id)
+        _refuse_user()
+        wanted = body(schemas.quota_set(context.version()))["quota_set"]
+        force = is_true(wanted.pop("force", False))
+        given = {name: int(value) for name, value in wanted.items()}
+        for name, value in given.items():
+            if value > _MOST:
+                raise Invalid(f"Invalid input for field quota_set.{name}: is more than {_MOST}")
+        with transaction() as session:
+            tenants.check(session, project_id)
+            quotas.set_limits(session, project_id, given, force=force)
+            limits = quotas.limits(session, project_id)
+        return _shown(limits)
+
+    @ns.doc(params=_USER)
+    def delete(self, project_id: str) -> Response:
+        """Let the defaults hold for the project again."""
+        _allowed("delete", project_id)
+        _refuse_user()
+        with transaction() as session:
+            quotas.reset_limits(session, project_id)
+        return nothing(202)
+
+
+@ns.route("/v2.1/os-quota-sets/<project_id>/detail")
+class QuotaSetDetail(Route):
+    policy = {"get": INSIDE}
+
+    @ns.doc(params=_USER)
+    def get(self, project_id: str) -> Response:
+        """Show a project's limits and what it uses of them."""
+        _allowed("detail", project_id)
+        with reading() as session:
+            tenants.check(session, project_id)
+            limits, used = quotas.limits(session, project_id), quotas.usage(session, project_id)
+        shown: dict[str, Any] = {
+            name: {"limit": limits[name], "in_use": used.get(name, 0), "reserved": 0}
+            for name in _resources()
+        }
+        return answer({"quota_set": {"id": project_id, **shown}})
+
+
+@ns.route("/v2.1/os-quota-sets/<project_id>/defaults")
+class QuotaSetDefaults(Route):
+    policy = {"get": INSIDE}
+
+    def get(self, project_id: str) -> Response:
+        """Show the limits that hold for a project without its own."""
+        _allowed("defaults", project_id)
+        # Of another project nobody but administrators learns that it exists.
+        require("os_compute_api:os-quota-sets:show", project_id=project_id)
+        with reading() as session:
+            tenants.check(session, project_id)
+        return _shown(quotas.DEFAULTS, id=project_id)

@@ -1,0 +1,67 @@
+"""Schemas of images, for clients that ask before they send."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response
+
+from app.web.answers import answer
+from app.web.api import Route
+from app.web.image import schemas
+from app.web.image.versions import ns
+
+_TEXT = {"type": ["null", "string"], "readOnly": True}
+_NUMBER = {"type": ["null", "integer"], "readOnly": True}
+_NUMBERS = ("size", "virtual_size")
+
+
+def _image() -> dict[str, Any]:
+    shown = schemas.READ_ONLY - {"deleted", "deleted_at", "direct_url", "location", "locations"}
+    fixed = {name: _NUMBER if name in _NUMBERS else _TEXT for name in sorted(shown)}
+    return {
+        "name": "image",
+        "properties": {**fixed, **schemas.IMAGE.schema["properties"]},
+        "additionalProperties": schemas.IMAGE.schema["additionalProperties"],
+        "links": [
+            {"rel": "self", "href": "{self}"},
+            {"rel": "enclosure", "href": "{file}"},
+            {"rel": "describedby", "href": "{schema}"},
+        ],
+    }
+
+
+def _images() -> dict[str, Any]:
+    text = {"type": "string"}
+    return {
+        "name": "images",
+        "properties": {
+            "images": {"type": "array", "items": _image()},
+            "first": text,
+            "next": text,
+            "schema": text,
+        },
+        "links": [
+            {"rel": "first", "href": "{first}"},
+            {"rel": "next", "href": "{next}"},
+            {"rel": "describedby", "href": "{schema}"},
+        ],
+    }
+
+
+@ns.route("/v2/schemas/image")
+class ImageSchema(Route):
+    policy = {"get": "get_schemas"}
+
+    def get(self) -> Response:
+        """Show what an image's record may hold."""
+        return answer(_image())
+
+
+@ns.route("/v2/schemas/images")
+class ImagesSchema(Route):
+    policy = {"get": "get_schemas"}
+
+    def get(self) -> Response:
+        """Show what a list of images holds."""
+        return answer(_images())

@@ -1,0 +1,63 @@
+"""Images: putting staged data to use, and taking images out of use and back."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from app.store import image_data, images
+from app.store.database import transaction
+from app.web import context
+from app.web.answers import answer, nothing
+from app.web.api import Route, documented
+from app.web.body import body
+from app.web.image import schemas
+from app.web.image.versions import ns
+
+
+@ns.route("/v2/info/import")
+class ImportInfo(Route):
+    policy = {"get": "get_import_info"}
+
+    def get(self) -> Response:
+        """Show how images can be imported."""
+        described = {
+            "description": "Import methods available.",
+            "type": "array",
+            "value": [*schemas.IMPORT_METHODS],
+        }
+        return answer({"import-methods": described})
+
+
+@ns.route("/v2/images/<image_id>/import")
+class ImageImport(Route):
+    policy = {"post": "import_image"}
+
+    @documented(ns, schemas.IMPORT)
+    def post(self, image_id: str) -> Response:
+        """Put an image's staged data to use: it is active with this answer."""
+        body(schemas.IMPORT)
+        with transaction() as session:
+            image_data.import_staged(session, context.caller(), image_id)
+        return nothing(202)
+
+
+@ns.route("/v2/images/<image_id>/actions/deactivate")
+class Deactivate(Route):
+    policy = {"post": "deactivate"}
+
+    def post(self, image_id: str) -> Response:
+        """Withhold an image's data: only administrators read it, and no server boots from it."""
+        with transaction() as session:
+            images.set_active(session, context.caller(), image_id, False)
+        return nothing()
+
+
+@ns.route("/v2/images/<image_id>/actions/reactivate")
+class Reactivate(Route):
+    policy = {"post": "reactivate"}
+
+    def post(self, image_id: str) -> Response:
+        """Put a deactivated image back to use."""
+        with transaction() as session:
+            images.set_active(session, context.caller(), image_id, True)
+        return nothing()

@@ -1,0 +1,207 @@
+"""Networks, subnets, ports, quotas and extensions, as stock clients read them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from app.models import Network, Port, Subnet
+from app.store import database
+from tests.integration.tenants import Tenant, quiet, seeded_database, site, tenants
+from tests.integration.web_fixtures import Site
+
+__all__ = ["quiet", "seeded_database", "site", "tenants"]
+NETWORK = "/network/v2.0"
+
+
+@pytest.fixture
+def alfa(tenants: tuple[Tenant, Tenant]) -> Tenant:
+    """A project with a network, a subnet, and a server with a port on it."""
+    return tenants[0]
+
+
+def listed(site: Site, kind: str, query: dict[str, Any], user: str = "alfa-member") -> list[Any]:
+    """The items of a list."""
+    answer = site.get(f"{NETWORK}/{kind}", user, query_string=query)
+    assert answer.status_code == 200, answer.text
+    return list(answer.json[kind.replace("-", "_")])
+
+
+def ids(site: Site, kind: str, query: dict[str, Any], user: str = "alfa-member") -> list[str]:
+    """The ids in a list."""
+    return [one["id"] for one in listed(site, kind, query, user)]
+
+
+@pytest.mark.parametrize("noun", ["network", "subnet", "port"])
+def test_things_are_found_by_id_and_by_name_as_clients_look(
+    site: Site, alfa: Tenant, noun: str
+) -> None:
+    wanted = alfa.things[f"{noun}_id"]
+    name = alfa.things.get(f"{noun} name", "")
+    shown = site.get(f"{NETWORK}/{noun}s/{wanted}", "alfa-member").json[noun]
+    assert shown["id"] == wanted
+    by_name = site.get(f"{NETWORK}/{noun}s/{name or 'no-name'}", "alfa-member")
+    assert (by_name.status_code, by_name.json["NeutronError"]["type"]) == (404, "NotFound")
+    assert wanted in ids(site, f"{noun}s", {"name": name})
+    assert ids(site, f"{noun}s", {"name": "no-name"}) == []
+    assert [one for one in listed(site, f"{noun}s", {"id": wanted})] == [shown]
+
+
+@pytest.mark.parametrize(
+    ("kind", "query", "found"),
+    [
+        ("networks", {"router:external": "False"}, True),
+        ("networks", {"router:external": "True"}, False),
+        ("networks", {"status": "ACTIVE"}, True),
+        ("networks", {"status": "DOWN"}, False),
+        ("networks", {"admin_state_up": "True", "shared": "False"}, True),
+        ("networks", {"shared": "True"}, False),
+        ("networks", {"tags": "blue"}, False),
+        ("networks", {"provider:network_type": "vlan"}, False),
+        ("networks", {"somebody:extension": "x"}, True),
+        ("subnets", {"ip_version": "4"}, True),
+        ("subnets", {"ip_version": "6"}, False),
+        ("subnets", {"enable_dhcp": "True"}, True),
+        ("subnets", {"cidr": "10.65.0.0/24"}, True),
+        ("subnets", {"cidr": "10.0.0.0/24"}, False),
+        ("subnets", {"gateway_ip": "10.65.0.1"}, True),
+        ("ports", {"status": "ACTIVE"}, True),
+        ("ports", {"status": "DOWN"}, False),
+        ("ports", {"device_owner": "compute:nova"}, True),
+        ("ports", {"device_owner": "network:dhcp"}, False),
+        ("ports", {"mac_address": "52:54:00:00:00:04"}, True),
+        ("ports", {"fixed_ips": "ip_address=10.65.0.5"}, True),
+        ("ports", {"fixed_ips": "ip_address=10.65.0.6"}, False),
+        ("ports", {"security_groups": str(uuid.uuid4())}, False),
+        ("ports", {"binding:host_id": "alfa-host"}, True),
+    ],
+)
+def test_lists_are_filtered_by_what_clients_filter_by(
+    site: Site, alfa: Tenant, kind: str, query: dict[str, str], found: bool
+) -> None:
+    wanted = alfa.things[f"{kind[:-1]}_id"]
+    assert (wanted in ids(site, kind, query)) is found
+
+
+def test_only_administrators_filter_ports_by_host(site: Site, alfa: Tenant) -> None:
+    for user in ("alfa-admin", "alfa-member"):
+        here = ids(site, "ports", {"binding:host_id": "alfa-host"}, user)
+        there = ids(site, "ports", {"binding:host_id": "elsewhere"}, user)
+        assert here == [alfa.things["port_id"]]
+        assert there == ([] if user == "alfa-admin" else here)
+
+
+def test_ports_are_found_by_server_and_subnet(site: Site, alfa: Tenant) -> None:
+    port, things = alfa.things["port_id"], alfa.things
+    for query in (
+        {"device_id": things["server_id"]},
+        {"network_id": things["network_id"]},
+        {"fixed_ips": f"subnet_id={things['subnet_id']}"},
+        {"id": [port, str(uuid.uuid4())]},
+    ):
+        assert ids(site, "ports", query) == [port]
+
+
+@pytest.fixture
+def five(site: Site, alfa: Tenant) -> Iterator[list[str]]:
+    """Names of five more networks of the project."""
+    names = ["e", "a", "d", "b", "c"]
+    with database.transaction() as session:
+        session.add_all([Network(project_id=alfa.project_id, name=name) for name in names])
+    yield names
+
+
+def test_lists_are_sorted_and_paged_to_the_end(site: Site, alfa: Tenant, five: list[str]) -> None:
+    for direction in ("asc", "desc"):
+        path = f"{NETWORK}/networks?sort_key=name&sort_dir={direction}&limit=2&shared=False"
+        seen: list[str] = []
+        while path:
+            page = site.get(path, "alfa-member").json
+            seen += [one["name"] for one in page["networks"]]
+            links = page.get("networks_links", [])
+            path = links[0]["href"].removeprefix("http://localhost") if links else ""
+        assert seen == sorted([*five, "alfa-network"], reverse=direction == "desc")
+    first = listed(site, "networks", {"fields": ["id", "name"], "limit": 1})[0]
+    assert set(first) == {"id", "name"}
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("sort_key=colour", "sort_key"), ("sort_dir=up", "sort_dir"), ("limit=-1", "limit"),
+        ("marker=x", "marker"), ("shared=maybe", "shared"),
+    ],
+)  # fmt: skip
+def test_a_bad_query_is_refused_by_name(site: Site, alfa: Tenant, query: str, says: str) -> None:
+    answer = site.get(f"{NETWORK}/networks?{query}", "alfa-member")
+    assert (answer.status_code, says in answer.json["NeutronError"]["message"]) == (400, True)
+
+
+@pytest.mark.parametrize(
+    "kind", ["security-groups", "security-group-rules", "floatingips", "routers"]
+)
+def test_what_does_not_exist_here_is_an_empty_list_and_404(
+    site: Site, alfa: Tenant, kind: str
+) -> None:
+    assert listed(site, kind, {"name": "default", "fields": "id"}) == []
+    one = site.get(f"{NETWORK}/{kind}/default", "alfa-member")
+    assert (one.status_code, one.json["NeutronError"]["type"]) == (404, "NotFound")
+
+
+def test_agents_are_for_administrators(site: Site, alfa: Tenant) -> None:
+    assert site.get(f"{NETWORK}/agents", "alfa-member").status_code == 403
+    assert listed(site, "agents", {}, "alfa-admin") == []
+
+
+@pytest.mark.parametrize("user", ["alfa-admin", "alfa-member", "alfa-reader"])
+def test_writes_are_refused_in_words_and_change_nothing(
+    site: Site, alfa: Tenant, user: str
+) -> None:
+    for kind in ("network", "subnet", "port"):
+        wanted = alfa.things[f"{kind}_id"]
+        for answer in (
+            site.post(f"{NETWORK}/{kind}s", user, json={kind: {"name": "x"}}),
+            site.call("PUT", f"{NETWORK}/{kind}s/{wanted}", user, json={kind: {"name": "x"}}),
+            site.delete(f"{NETWORK}/{kind}s/{wanted}", user),
+        ):
+            assert answer.status_code == 403
+            assert "changes nothing" in answer.json["NeutronError"]["message"]
+    with database.reading() as session:
+        for model, kind in ((Network, "network"), (Subnet, "subnet"), (Port, "port")):
+            assert session.get_one(model, alfa.things[f"{kind}_id"]).name != "x"
+
+
+def test_quotas_are_read_by_the_own_project_and_administrators(
+    site: Site, tenants: tuple[Tenant, Tenant]
+) -> None:
+    alfa, bravo = tenants
+    path = f"{NETWORK}/quotas/{alfa.project_id}"
+    for user in ("alfa-reader", "bravo-admin"):
+        quota = site.get(path, user).json["quota"]
+        assert (quota["port"], quota["router"]) == (-1, 0)
+        assert site.get(f"{path}/default", user).json["quota"] == quota
+        details = site.get(f"{path}/details", user).json["quota"]
+        assert details["port"] == {"limit": -1, "used": 1, "reserved": 0}
+        assert details["network"]["used"] == 1
+    for ending in ("", "/default", "/details"):
+        assert site.get(path + ending, "bravo-member").status_code == 404
+        nobody = f"{NETWORK}/quotas/{uuid.uuid4().hex}{ending}"
+        assert site.get(nobody, "bravo-admin").status_code == 404
+    assert site.call("PUT", path, "bravo-admin", json={"quota": {"port": 1}}).status_code == 403
+    assert site.get(f"{NETWORK}/quotas", "bravo-admin").json == {"quotas": []}
+    assert site.get(f"{NETWORK}/quotas", "bravo-member").status_code == 403
+
+
+def test_extensions_are_those_that_hold(site: Site, alfa: Tenant) -> None:
+    found = {one["alias"]: one for one in listed(site, "extensions", {})}
+    assert {"availability_zone", "quotas", "sorting", "pagination"} <= set(found)
+    assert "security-group" not in found
+    one = site.get(f"{NETWORK}/extensions/quotas", "alfa-member").json["extension"]
+    assert one == found["quotas"]
+    absent = site.get(f"{NETWORK}/extensions/Availability Zone", "alfa-member")
+    assert (absent.status_code, absent.json["NeutronError"]["type"]) == (404, "NotFound")
+    zones = listed(site, "availability_zones", {})
+    assert zones == [{"name": "nova", "resource": "network", "state": "available"}]

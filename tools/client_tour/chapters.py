@@ -1,0 +1,215 @@
+"""The commands, a chapter per resource; each leaves what later ones need, noted for deletion."""
+
+from __future__ import annotations
+
+from client import Client, Failed
+
+BOOT_SECONDS = 240.0
+
+
+def identity(c: Client) -> None:
+    """Tokens, catalog, endpoints, versions; projects, users, roles, application credentials."""
+    c.run("token issue", "token issue")
+    c.run("catalog list", "catalog list")
+    c.run("catalog show", "catalog show compute")
+    c.run("endpoint list", "endpoint list", admin=True)
+    c.run("service list", "service list", admin=True)
+    c.run("versions show", "versions show")
+    project, user = c.name("project"), c.name("user")
+    c.later(f"project delete {project}", admin=True)
+    c.run("project create", f"project create {project} --description d", admin=True)
+    c.run("project list", "project list", admin=True)
+    c.plain(f"project set {project} --description e", admin=True)
+    c.run("project show", f"project show {project}", admin=True)
+    c.later(f"user delete {user}", admin=True)
+    c.run("user create", f"user create {user} --password tour-pass", admin=True)
+    c.run("user list", "user list", admin=True)
+    c.run("user show", f"user show {user}", admin=True)
+    c.run("role list", "role list", admin=True)
+    c.plain(f"role add --project {project} --user {user} reader", admin=True)
+    c.run("role assignment list", f"role assignment list --user {user} --names", admin=True)
+    c.plain(f"role remove --project {project} --user {user} reader", admin=True)
+    credential = c.name("credential")
+    c.later(f"application credential delete {credential}")
+    made = c.run("application credential create", f"application credential create {credential}")
+    if not (made.get("secret") or made.get("Secret")):
+        raise Failed("application credential create: no secret")
+    c.run("application credential list", "application credential list")
+    c.run("application credential show", f"application credential show {credential}")
+
+
+def flavors(c: Client) -> None:
+    """Flavors and their properties."""
+    c.run("flavor list", "flavor list")
+    c.run("flavor list --long", "flavor list --long")
+    name = c.name("flavor")
+    c.later(f"flavor delete {name}", admin=True)
+    size = "--ram 256 --vcpus 1 --disk 1"
+    c.run("flavor create", f"flavor create {name} {size} --property a:b=1", admin=True)
+    c.plain(f"flavor set {name} --property hw:mem_page_size=small", admin=True)
+    c.plain(f"flavor unset {name} --property hw:mem_page_size", admin=True)
+    c.run("flavor show", f"flavor show {name}")
+
+
+def images(c: Client) -> None:
+    """Images: upload, import, change, save, list."""
+    name, imported = c.name("image"), c.name("imported")
+    formats = f"--disk-format qcow2 --container-format bare --file {c.image}"
+    c.later(f"image delete {name}")
+    c.run("image create", f"image create {name} {formats} --property a=b --min-ram 64")
+    c.later(f"image delete {imported}")
+    c.run("image create --import", f"image create {imported} {formats} --import")
+    c.until(
+        "the imported image is active",
+        lambda: c.run("image show imported", f"image show {imported}")["status"] == "active",
+        60,
+    )
+    c.plain(f"image set {name} --property c=d --tag t --min-disk 1 --name {name}-2")
+    c.plain(f"image set {name}-2 --name {name}")
+    c.plain(f"image unset {name} --property c --tag t")
+    shown = c.run("image show", f"image show {name}")
+    if shown["properties"].get("a") != "b" or "c" in shown["properties"]:
+        raise Failed(f"image set and unset: properties are {shown['properties']}")
+    saved = c.folder / "saved"
+    c.plain(f"image save {name} --file {saved}")
+    if saved.read_bytes() != c.image.read_bytes():
+        raise Failed("image save: not the bytes that were uploaded")
+    c.run("image list", "image list")
+    c.run("image list --name", f"image list --name {name} --long")
+
+
+def networks(c: Client) -> None:
+    """Networks, subnets, ports."""
+    network = c.run("network list", "network list")[0]
+    c.run("network list --long", "network list --long")
+    c.run("network show by name", f"network show {network['Name']}")
+    c.run("network show by id", f"network show {network['ID']}")
+    subnet = c.run("subnet list", "subnet list")[0]
+    c.run("subnet show", f"subnet show {subnet['ID']}")
+
+
+def keypairs(c: Client) -> None:
+    """Key pairs."""
+    name, private = c.name("key"), c.folder / "key"
+    c.later(f"keypair delete {name}")
+    c.plain(f"keypair create {name} --private-key {private}")
+    c.run("keypair list", "keypair list")
+    shown = c.run("keypair show", f"keypair show {name}")
+    public = c.folder / "key.pub"
+    public.write_text(c.plain(f"keypair show {name} --public-key"))
+    c.plain(f"keypair delete {name}")
+    c.run("keypair create --public-key", f"keypair create {name} --public-key {public}")
+    if shown["name"] != name:
+        raise Failed(f"keypair show: {shown['name']}")
+
+
+def servers(c: Client) -> None:
+    """Servers: made by name and by id, seen, changed, stopped, started, rebooted, deleted."""
+    name, data = c.name("server"), c.folder / "user-data"
+    data.write_text("#!/bin/sh\necho tour\n")
+    network = c.run("network list", "network list")[0]
+    by_name = (
+        f"--image {c.name('image')} --flavor {c.flavor} --network {network['Name']} "
+        f"--key-name {c.name('key')} --user-data {data} --property role=tour"
+    )
+    c.later(f"server delete --wait {name}")
+    made = c.run("server create by name", f"server create {name} {by_name} --wait")
+    image = c.run("image show", f"image show {c.name('image')}")["id"]
+    flavor = c.run("flavor show tiny", f"flavor show {c.flavor}")["id"]
+    second = c.name("second")
+    by_id = (
+        f"--image {image} --flavor {flavor} --nic net-id={network['ID']} "
+        f"--key-name {c.name('key')} --user-data {data} --config-drive true"
+    )
+    c.later(f"server delete --wait {second}")
+    c.run("server create by id", f"server create {second} {by_id} --wait")
+    c.run("server list", "server list")
+    c.run("server list --long", f"server list --long --name {name}")
+    c.run("server list --all-projects", "server list --all-projects", admin=True)
+    c.run("server show by name", f"server show {name}")
+    c.run("server show by id", f"server show {made['id']}")
+    c.run("server show as administrator", f"server show {made['id']}", admin=True)
+    c.run("port list", "port list")
+    port = c.run("port list --server", f"port list --server {made['id']}")[0]
+    c.run("port show", f"port show {port['ID']}")
+
+
+def server_changes(c: Client) -> None:
+    """What changes a server."""
+    name = c.name("server")
+    c.plain(f"server set {name} --property colour=blue --description text --tag one")
+    c.plain(f"server unset {name} --property role --tag one --description")
+    c.plain(f"server set {name} --name {name}-2")
+    c.plain(f"server set {name}-2 --name {name}")
+    shown = c.run("server show changed", f"server show {name}")
+    if shown["properties"] != {"colour": "blue"}:
+        raise Failed(f"server set and unset: properties are {shown['properties']}")
+    c.plain(f"server lock {name} --reason tour")
+    c.plain(f"server unlock {name}")
+    for verb, status in (("stop", "SHUTOFF"), ("start", "ACTIVE")):
+        c.plain(f"server {verb} {name}")
+        _reaches(c, name, status)
+    c.plain(f"server reboot {name} --wait")
+    c.plain(f"server reboot --hard {name} --wait")
+    _reaches(c, name, "ACTIVE")
+    c.until(
+        "the console has output",
+        lambda: bool(c.plain(f"console log show {name} --lines 5").strip()),
+        BOOT_SECONDS,
+    )
+    event = c.run("server event list", f"server event list {name}")[0]
+    c.run("server event show", f"server event show {name} {event['Request ID']}")
+    c.plain(f"server delete --wait {name} {c.name('second')}")
+    c.plain(f"server show {name}", refused=True)
+
+
+def _reaches(c: Client, name: str, status: str) -> None:
+    def reached() -> bool:
+        return bool(c.run("server show", f"server show {name}")["status"] == status)
+
+    c.until(f"{name} is {status}", reached, BOOT_SECONDS)
+
+
+def limits(c: Client) -> None:
+    """What a project may have and has."""
+    c.run("limits show --absolute", "limits show --absolute")
+    c.run("quota show", "quota show")
+    c.run("quota show --usage", "quota show --usage")
+    project = c.name("project")
+    c.plain(f"quota set --instances 7 {project}", admin=True)
+    c.run("quota list", "quota list --compute", admin=True)
+    c.run("quota show of a project", f"quota show {project}", admin=True)
+    c.run("usage show", "usage show")
+    c.run("usage list", "usage list", admin=True)
+    c.run("availability zone list", "availability zone list --compute")
+    c.run("availability zone list --long", "availability zone list --compute --long", admin=True)
+
+
+def operators(c: Client) -> None:
+    """What administrators look at."""
+    service = c.run(
+        "compute service list", "compute service list --service nova-compute", admin=True
+    )
+    host = service[0]["Host"]
+    c.plain(f"compute service set --disable --disable-reason tour {host} nova-compute", admin=True)
+    c.run("compute service list --long", "compute service list --long", admin=True)
+    c.plain(f"compute service set --enable {host} nova-compute", admin=True)
+    found = c.run("hypervisor list", "hypervisor list", admin=True)[0]
+    c.run("hypervisor list --long", "hypervisor list --long", admin=True)
+    c.run("hypervisor show", f"hypervisor show {found['Hypervisor Hostname']}", admin=True)
+    c.run(
+        "hypervisor stats show", "--os-compute-api-version 2.87 hypervisor stats show", admin=True
+    )
+
+
+CHAPTERS = (
+    identity,
+    flavors,
+    images,
+    networks,
+    keypairs,
+    servers,
+    server_changes,
+    limits,
+    operators,
+)
