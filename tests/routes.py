@@ -20,6 +20,7 @@ from app.web.filters import SERVICES
 from app.web.microversions import MAX
 
 Json = dict[str, Any]
+ALL, KNOWN, NEEDED = 2, 1, 0
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -94,7 +95,8 @@ def _action(plain: Endpoint, name: str) -> Endpoint:
 
 
 def examples(schema: Json, words: Mapping[str, Any] | None = None) -> Iterator[Any]:
-    """Bodies that `schema` allows: with all it knows, and with no more than it must have.
+    """Bodies that `schema` allows: with all it knows, with what it must have and `words` knows,
+    with no more than it must have.
 
     Where an object takes one property only, one body for each. `words` has values by name.
     """
@@ -106,16 +108,16 @@ def examples(schema: Json, words: Mapping[str, Any] | None = None) -> Iterator[A
 
 
 def _variants(schema: Json, words: Mapping[str, Any]) -> Iterator[Any]:
-    for full in (True, False):
-        made = _example(schema, words, full)
+    for much in (ALL, KNOWN, NEEDED):
+        made = _example(schema, words, much)
         if schema.get("maxProperties") == 1 and len(schema.get("properties", {})) > 1:
             for name, part in schema["properties"].items():
-                yield {name: _example(part, words, full)}
+                yield {name: _example(part, words, much)}
         else:
             yield made
 
 
-def _example(schema: Json, words: Mapping[str, Any], full: bool) -> Any:
+def _example(schema: Json, words: Mapping[str, Any], much: int) -> Any:
     if "const" in schema:
         return schema["const"]
     if "enum" in schema:
@@ -123,46 +125,46 @@ def _example(schema: Json, words: Mapping[str, Any], full: bool) -> Any:
     for several in ("anyOf", "oneOf", "allOf"):
         if several in schema:
             rest = {key: value for key, value in schema.items() if key != several}
-            return _example({**rest, **schema[several][0]}, words, full)
+            return _example({**rest, **schema[several][0]}, words, much)
     kind = schema.get("type", "object" if "properties" in schema else "string")
     if isinstance(kind, list):
         kind = next(one for one in kind if one != "null")
-    return _MAKE[kind](schema, words, full)
+    return _MAKE[kind](schema, words, much)
 
 
-def _object(schema: Json, words: Mapping[str, Any], full: bool) -> Json:
+def _object(schema: Json, words: Mapping[str, Any], much: int) -> Json:
     known = schema.get("properties", {})
     needed = schema.get("required", [])
-    names = [name for name in known if full or name in needed]
+    names = [name for name in known if much == ALL or name in needed or (much and name in words)]
     if schema.get("maxProperties") == 1:
         names = (needed or list(known))[:1]
-    made = {name: _named(name, known[name], words, full) for name in names}
+    made = {name: _named(name, known[name], words, much) for name in names}
     other = schema.get("additionalProperties")
-    if isinstance(other, dict) and (full or schema.get("minProperties", 0) > len(made)):
-        made.setdefault("made-up", _example(other, words, full))
+    if isinstance(other, dict) and (much == ALL or schema.get("minProperties", 0) > len(made)):
+        made.setdefault("made-up", _example(other, words, much))
     for pattern, part in schema.get("patternProperties", {}).items():
-        made.setdefault(_matching(pattern), _example(part, words, full))
+        made.setdefault(_matching(pattern), _example(part, words, much))
     return made
 
 
-def _named(name: str, schema: Json, words: Mapping[str, Any], full: bool) -> Any:
+def _named(name: str, schema: Json, words: Mapping[str, Any], much: int) -> Any:
     if name in words and Draft202012Validator(schema).is_valid(words[name]):
         return copy.deepcopy(words[name])
-    return _example(schema, words, full)
+    return _example(schema, words, much)
 
 
-def _array(schema: Json, words: Mapping[str, Any], full: bool) -> list[Any]:
-    count = max(schema.get("minItems", 0), 1 if full and schema.get("maxItems", 1) else 0)
-    return [_example(schema.get("items", {}), words, full) for _ in range(count)]
+def _array(schema: Json, words: Mapping[str, Any], much: int) -> list[Any]:
+    count = max(schema.get("minItems", 0), 1 if much == ALL and schema.get("maxItems", 1) else 0)
+    return [_example(schema.get("items", {}), words, much) for _ in range(count)]
 
 
-def _string(schema: Json, words: Mapping[str, Any], full: bool) -> str:
+def _string(schema: Json, words: Mapping[str, Any], much: int) -> str:
     made = _matching(schema["pattern"]) if "pattern" in schema else "made-up"
     short = schema.get("minLength", 0) - len(made)
     return (made + "0" * max(0, short))[: schema.get("maxLength", 1000)]
 
 
-def _integer(schema: Json, words: Mapping[str, Any], full: bool) -> int:
+def _integer(schema: Json, words: Mapping[str, Any], much: int) -> int:
     return int(max(schema.get("minimum", 1), min(1, schema.get("maximum", 1))))
 
 
@@ -172,8 +174,8 @@ _MAKE: dict[str, Any] = {
     "string": _string,
     "integer": _integer,
     "number": _integer,
-    "boolean": lambda schema, words, full: True,
-    "null": lambda schema, words, full: None,
+    "boolean": lambda schema, words, much: True,
+    "null": lambda schema, words, much: None,
 }
 
 

@@ -27,6 +27,7 @@ from app.config import settings
 from app.errors import Conflict, Invalid, NovellaError
 from app.images.keys import load_keys
 from app.joining import DEFAULT_MINUTES, LONGEST_MINUTES
+from app.virt.libvirt.daemon import Daemon
 
 _state_dir = click.option(
     "--state-dir",
@@ -165,7 +166,9 @@ def leave(state_dir: Path, force: bool) -> None:
             machine.remove_networks(joined.settings, joined.name)
         if supervisor.alive():
             host_files.end(joined, supervisor)
-        host_files.forget(place)
+        if joined.daemon is not None and not force:
+            _tear_down(joined.daemon)
+        host_files.forget(place, guests_run=force and joined.daemon is not None)
         console().print(
             f"{joined.name} has left {joined.settings.cloud_url}; images and disks are still in "
             f"{place.state / 'hosts' / joined.name}. The cloud shows it down until it is removed "
@@ -174,6 +177,14 @@ def leave(state_dir: Path, force: bool) -> None:
         )
 
     _locked(state_dir, work)
+
+
+def _tear_down(daemon: Daemon) -> None:
+    """What our own libvirtd left, its bridges and firewall chains, goes."""
+    from app.virt.libvirt import leftovers  # needs libvirt-python
+
+    for did in leftovers.teardown(daemon):
+        console().print(did, markup=False)
 
 
 def _require_empty(joined: host_files.Joined) -> None:

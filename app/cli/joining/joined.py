@@ -86,12 +86,15 @@ def write(place: Place, name: str, values: Mapping[str, Any]) -> Joined:
     return require(place)
 
 
-def forget(place: Place) -> None:
-    """Remove settings and credentials; journal, images and disks stay."""
+def forget(place: Place, guests_run: bool = False) -> None:
+    """Remove settings and credentials; journal, images and disks stay.
+
+    Sockets go too, unless `guests_run` under a libvirtd of our own: it keeps their state there.
+    """
     for path in (place.config, place.state / "host_name", place.supervisor_config, ca_file(place)):
         path.unlink(missing_ok=True)
-    shutil.rmtree(place.state / "run", ignore_errors=True)
-    shutil.rmtree(place.secrets, ignore_errors=True)
+    for folder in (place.state / "run", place.secrets, *([] if guests_run else [place.runtime])):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def ca_file(place: Place) -> Path:
