@@ -55,7 +55,7 @@ def two_places(tmp_path: Path) -> Iterator[tuple[Local, Local]]:
     original, restored = Local(tmp_path / "one"), Local(tmp_path / "two")
     (tmp_path / "two").mkdir()
     (tmp_path / "one").mkdir()
-    up = original.up(NOVELLA_FAKE_DELAY="3")
+    up = original.up(NOVELLA_FAKE_DELAY="5")
     assert up.returncode == 0, up.stderr
     yield original, restored
     for local in (original, restored):
@@ -80,11 +80,11 @@ def test_a_cloud_that_works_is_backed_up_and_works_again_elsewhere(
 
     done = original.novella("backup", str(archive))
     assert done.returncode == 0, done.stderr
+    assert client.task(second)["state"] != "succeeded", "the backup came too late for this test"
     assert stat.S_IMODE(archive.stat().st_mode) == 0o600
     assert [path for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     checked = original.novella("backup", "--check", str(archive))
     assert (checked.returncode, "is whole: cloud" in checked.stdout) == (0, True), checked.stderr
-    assert client.task(second)["state"] != "succeeded", "the backup came too late for this test"
     client.create(image, "third")
 
     made = restored.novella("restore", str(archive), "--into", str(restored.state))

@@ -734,7 +734,6 @@ def test_networks_subnets_and_ports_are_shown(site: Site) -> None:
     some = site.get("/network/v2.0/networks?fields=id&fields=name").json["networks"]
     assert some == [{"id": network["id"], "name": "default"}]
     assert site.get("/network/v2.0/ports").json == {"ports": []}
-    assert site.get("/network/v2.0/extensions").json == {"extensions": []}
     missing = site.get("/network/v2.0/ports/none")
     assert missing.status_code == 404
     assert set(missing.json["NeutronError"]) == {"type", "message", "detail"}

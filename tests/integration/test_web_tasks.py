@@ -365,7 +365,7 @@ def test_an_upload_that_is_cut_off_leaves_the_image_queued(
         connection.sendall(head.encode() + data)
         eventually(lambda: status(images, image, headers) == "saving")
     eventually(lambda: status(images, image, headers) == "queued")
-    assert list((cloud.directory / "images").iterdir()) == []
+    eventually(lambda: not list((cloud.directory / "images").iterdir()), 5, "no file is left")
     assert "unexpected error" not in cloud.log("web")
 
 
