@@ -126,6 +126,7 @@ def _namespaces() -> list[Namespace]:
     from app.web.network import (  # noqa: F401
         absent,
         extensions,
+        groups,
         networks,
         ports,
         quotas,

@@ -137,10 +137,30 @@ def test_a_bad_query_is_refused_by_name(site: Site, alfa: Tenant) -> None:
 
 
 def test_what_does_not_exist_here_is_an_empty_list_and_404(site: Site, alfa: Tenant) -> None:
-    for kind in ("security-groups", "security-group-rules", "floatingips", "routers"):
+    for kind in ("floatingips", "routers"):
         assert listed(site, kind, {"name": "default", "fields": "id"}) == []
         one = site.get(f"{NETWORK}/{kind}/default", "alfa-member")
         assert (one.status_code, one.json["NeutronError"]["type"]) == (404, "NotFound")
+
+
+def test_each_project_has_the_default_group_that_compute_shows(site: Site, alfa: Tenant) -> None:
+    (group,) = listed(site, "security-groups", {"name": "default"})
+    assert listed(site, "security-groups", {"name": "other"}) == []
+    one = site.get(f"{NETWORK}/security-groups/{group['id']}", "alfa-member")
+    assert one.json["security_group"] == group
+    rules = listed(site, "security-group-rules", {"security_group_id": group["id"]})
+    assert [rule["direction"] for rule in rules] == ["ingress", "egress"]
+    assert group["security_group_rules"] == rules
+    assert (
+        site.get(f"{NETWORK}/security-group-rules/{rules[0]['id']}", "alfa-member").json[
+            "security_group_rule"
+        ]
+        == (rules[0])
+    )
+    assert site.get(f"{NETWORK}/security-groups/{group['id']}", "bravo-member").status_code == 404
+    (foreign,) = listed(site, "security-groups", {}, "bravo-member")
+    assert foreign["id"] != group["id"]
+    assert site.get(f"{NETWORK}/security-groups?marker=x", "alfa-member").status_code == 400
 
 
 def test_agents_are_for_administrators(site: Site, alfa: Tenant) -> None:

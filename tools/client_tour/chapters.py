@@ -86,6 +86,8 @@ def networks(c: Client) -> None:
     c.run("network show by id", f"network show {network['ID']}")
     subnet = c.run("subnet list", "subnet list")[0]
     c.run("subnet show", f"subnet show {subnet['ID']}")
+    c.run("security group list", "security group list")
+    c.run("security group show", "security group show default")
 
 
 def keypairs(c: Client) -> None:
@@ -110,7 +112,8 @@ def servers(c: Client) -> None:
     network = c.run("network list", "network list")[0]
     by_name = (
         f"--image {c.name('image')} --flavor {c.flavor} --network {network['Name']} "
-        f"--key-name {c.name('key')} --user-data {data} --property role=tour"
+        f"--key-name {c.name('key')} --user-data {data} --property role=tour "
+        "--security-group default"
     )
     c.later(f"server delete --wait {name}")
     made = c.run("server create by name", f"server create {name} {by_name} --wait")

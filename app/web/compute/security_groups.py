@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from flask import Response
 
 from app.domain.caller import Caller
+from app.domain.security_groups import DEFAULT_GROUP, default_id
 from app.errors import Invalid
 from app.store import server_listing
 from app.store.database import reading
 from app.web import context
 from app.web.answers import answer
 from app.web.api import Route
-from app.web.compute.server_views import DEFAULT_GROUP
 from app.web.compute.versions import ns
-
-_NAMESPACE = uuid.UUID("7a3c1f0e-5d0b-4c52-9f5e-1f6f0c6f2b9a")
-
-
-def default_id(project_id: str) -> str:
-    """The id of a project's default group: each has its own, always the same."""
-    return str(uuid.uuid5(_NAMESPACE, project_id))
 
 
 def check(caller: Caller, wanted: dict[str, Any]) -> None:

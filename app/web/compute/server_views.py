@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.domain import states
+from app.domain.security_groups import DEFAULT_GROUP
 from app.models import Server
 from app.store.server_listing import Extras, Nic
 from app.web.compute.views import Audience, bookmark, links
 from app.web.times import micros, seconds
 
-DEFAULT_GROUP = "default"
 """The one security group that there is."""
 _WITH_PROGRESS = frozenset(
     {"ACTIVE", "BUILD", "REBUILD", "RESIZE", "VERIFY_RESIZE", "MIGRATING", "REBOOT", "HARD_REBOOT"}

@@ -13,8 +13,6 @@ from app.web.network.versions import ns
 
 _COLUMNS = {"id": ("id", str)}
 _KINDS = (
-    ("security-groups", "security_group", "Security groups: ports have no filters yet."),
-    ("security-group-rules", "security_group_rule", "Rules of security groups."),
     ("floatingips", "floatingip", "Floating addresses."),
     ("routers", "router", "Routers: each network reaches out by its own host."),
     ("agents", "agent", "Neutron's agents: hosts are shown by Compute."),
