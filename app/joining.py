@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 from itsdangerous import BadData, URLSafeTimedSerializer
 
 from app.config import Settings
-from app.errors import Conflict, Unauthorized
+from app.errors import Conflict, Invalid, Unauthorized
 
 _SALT = "novella.host.join"
 DEFAULT_MINUTES, LONGEST_MINUTES = 15, 24 * 60
@@ -59,7 +59,11 @@ def redis_for_hosts(settings: Settings, url: str, cloud_url: str) -> str:
     `bin/up` lets its own Redis listen where the API does. Raises Conflict when no other machine
     can reach that Redis.
     """
-    parts, api_host = urlsplit(url), urlsplit(cloud_url).hostname
+    parts = urlsplit(url)
+    try:
+        api_host = urlsplit(cloud_url).hostname
+    except ValueError as error:
+        raise Invalid(f"Invalid input for field url: {error}") from error
     if not parts.scheme.startswith("redis"):
         raise Conflict(f"Hosts cannot join over a broker of the kind {parts.scheme}: use Redis.")
     if parts.hostname and not is_loopback(parts.hostname):

@@ -32,6 +32,8 @@ def upgrade() -> None:
     _add("hosts", sa.Column("booted_at", sa.Float(53), nullable=True))
     _number_hosts()
     _index_for_metrics()
+    with op.batch_alter_table("quota_usages") as batch:
+        batch.alter_column("in_use", existing_type=sa.Integer(), type_=sa.BigInteger())
 
 
 def _index_for_metrics() -> None:
@@ -64,6 +66,8 @@ def _number_hosts() -> None:
 
 
 def downgrade() -> None:
+    with op.batch_alter_table("quota_usages") as batch:
+        batch.alter_column("in_use", existing_type=sa.BigInteger(), type_=sa.Integer())
     op.drop_index("ix_servers_alive", "servers")
     op.drop_index("ix_action_events_finished_at", "action_events")
     op.drop_index("ix_actions_created_at", "actions")

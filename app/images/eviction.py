@@ -55,7 +55,10 @@ class Evictor:
         if path.exists() and path.read_text() == json.dumps(note):
             return
         draft = path.with_suffix(f".{secrets.token_hex(8)}.part")
-        draft.write_text(json.dumps(note))
+        with draft.open("w") as file:
+            file.write(json.dumps(note))
+            file.flush()
+            os.fsync(file.fileno())
         draft.rename(path)
 
     def evict(self, unused_seconds: float, until_free: int | None = None) -> list[Path]:
@@ -96,8 +99,12 @@ class Evictor:
         """Names of the images that disks stand on; None when some disks cannot be seen."""
         names: set[str] = set()
         for note in sorted((self.directory / "users").glob("*.json")):
-            user = json.loads(note.read_text())
-            disks = Path(user["disks"])
+            try:
+                user = json.loads(note.read_text())
+                disks = Path(user["disks"])
+            except (ValueError, TypeError, KeyError, FileNotFoundError):
+                logger.warning("nothing is evicted: %s cannot be read", note)
+                return None
             if not _is_there(disks, user["device"], user["inode"]):
                 logger.warning("nothing is evicted: %s names disks that are not here", note)
                 return None

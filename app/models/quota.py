@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import String
+from sqlalchemy import BigInteger, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base
@@ -25,4 +25,4 @@ class QuotaUsage(Base):
 
     project_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     resource: Mapped[str] = mapped_column(String(64), primary_key=True)
-    in_use: Mapped[int] = mapped_column(default=0)
+    in_use: Mapped[int] = mapped_column(BigInteger, default=0)

@@ -56,3 +56,10 @@ def done(session: Session, cleanup_id: str, host: str, fence: int) -> bool:
 def any_of(session: Session, server_id: str) -> bool:
     """Whether some host still has something of the server to remove."""
     return session.scalar(select(Cleanup.id).where(Cleanup.server_id == server_id)) is not None
+
+
+def write_off(session: Session, host: str) -> None:
+    """End all that `host` owes, on an operator's word that it will never come back."""
+    owed = select(Cleanup).where(Cleanup.host == host).order_by(Cleanup.server_id)
+    for cleanup in session.scalars(owed).all():
+        done(session, cleanup.id, host, cleanup.fence)

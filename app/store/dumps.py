@@ -178,8 +178,11 @@ def _run(url: URL, argv: list[str]) -> None:
     from psycopg.conninfo import make_conninfo
 
     named = url.translate_connect_args(username="user", database="dbname")
-    password = named.pop("password", None)
-    where = make_conninfo("", **named, **{k: str(v) for k, v in url.query.items()})
+    query = {name: str(value) for name, value in url.query.items()}
+    # By environment: others on the machine can read command lines.
+    password = query.pop("password", None) or named.pop("password", None)
+    named.pop("password", None)
+    where = make_conninfo("", **named, **query)
     environ = {**os.environ, **({"PGPASSWORD": str(password)} if password else {})}
     argv = [*argv[:1], "--no-password", f"--dbname={where}", *argv[1:]]
     try:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid, NotFound
 from app.models import Action, Allocation, Cleanup, Host, Server, now
-from app.store import hosts
+from app.store import cleanups, hosts
 from app.store.database import changed
 from app.store.paging import Page, page_of
 
@@ -69,8 +69,12 @@ def find(session: Session, *, uuid: str | None = None, number: int | None = None
 def forget(session: Session, name: str) -> None:
     """Remove a host's row; one that still runs registers anew.
 
-    Raises NotFound, and Conflict while it is up, or servers, claims, actions or clean-ups are its.
+    Of a host that was forced down the operator says that it is gone for good: what it still had to
+    remove is written off. Raises NotFound, and Conflict while it is up, or servers, claims, actions
+    or clean-ups are its.
     """
+    if session.scalar(select(Host.forced_down).where(Host.name == name)):
+        cleanups.write_off(session, name)  # before the host is locked: servers come first
     host = session.scalars(select(Host).where(Host.name == name).with_for_update()).one_or_none()
     if host is None:
         raise NotFound(f"no host {name!r}")
@@ -87,7 +91,7 @@ def forget(session: Session, name: str) -> None:
     if session.scalar(select(exists().where(Cleanup.host == name))):
         raise Conflict(
             f"Unable to delete compute service: {name} has still to remove what it has of "
-            "deleted or moved instances."
+            "deleted or moved instances. If it never comes back, force it down first."
         )
     session.execute(delete(Host).where(Host.name == name))
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.domain.caller import Caller
 from app.errors import Conflict, Forbidden, Invalid, NotFound
-from app.models import Image, now
+from app.models import Image, Project, now
 from app.store.paging import Page, page_of
 
 QUEUED, SAVING, UPLOADING = "queued", "saving", "uploading"
@@ -130,7 +130,11 @@ def get(session: Session, caller: Caller, image_id: str) -> Image:
 
 
 def add(session: Session, image: Image) -> Image:
-    """Keep a new image's record. Raises Conflict when its id is taken."""
+    """Keep a new image's record. Raises Conflict when its id is taken, and Invalid when its owner
+    is no project (any more)."""
+    owner = select(Project.id).where(Project.id == image.owner).with_for_update(read=True)
+    if session.scalar(owner) is None:
+        raise Invalid(f"Invalid input for field owner: there is no project {image.owner}")
     if session.get(Image, image.id) is not None:
         raise Conflict(f"Image ID {image.id} already exists!")
     session.add(image)

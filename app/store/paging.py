@@ -44,12 +44,14 @@ def in_order(
     keys = [*keys, (identity, keys[-1][1])]
     if marker is not None:
         query = query.where(_after(keys, marker))
-    return query.order_by(
-        *(
-            column.desc().nulls_last() if descending else column.asc().nulls_first()
-            for column, descending in keys
-        )
-    )
+    return query.order_by(*(_ordered(column, descending) for column, descending in keys))
+
+
+def _ordered(column: InstrumentedAttribute[Any], descending: bool) -> ColumnElement[Any]:
+    order = column.desc() if descending else column.asc()
+    if not column.expression.nullable:
+        return order  # plainly, as an index has it
+    return order.nulls_last() if descending else order.nulls_first()
 
 
 def _after(keys: Sequence[Key], marker: object) -> ColumnElement[bool]:

@@ -22,7 +22,7 @@ from app.models import (
     Server,
     User,
 )
-from app.store import revocations
+from app.store import quotas, revocations
 from app.store.identity import flush, locked
 from app.store.paging import Page, page_of
 
@@ -95,6 +95,7 @@ def remove(session: Session, project_id: str) -> None:
     at_home = select(User.id).where(User.default_project_id == project_id)
     session.execute(at_home.order_by(User.id).with_for_update())
     project = get(session, project_id, lock=True)
+    quotas.held(session, project_id, quotas.COUNTED)  # no create goes on meanwhile
     if owned := _owned(session, project_id):
         raise Conflict(f"The project still has {owned}: delete them first.")
     session.execute(

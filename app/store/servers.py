@@ -16,8 +16,8 @@ from app.domain.caller import Caller
 from app.domain.message import Fault
 from app.domain.new_servers import NewServers
 from app.domain.states import CANCELLED, KINDS, kind_of
-from app.errors import Conflict, NotFound
-from app.models import Action, Server, ServerNic, ServerTag, new_id
+from app.errors import Conflict, Forbidden, NotFound
+from app.models import Action, Project, Server, ServerNic, ServerTag, new_id
 from app.store import actions, endings, quotas
 from app.store.database import clock
 
@@ -144,6 +144,8 @@ def _affordable(session: Session, caller: Caller, wanted: NewServers) -> int:
     """Take quota for as many servers as fit, between min_count and max_count."""
     each = quotas.needs(wanted.flavor.resources, 1)
     used = quotas.held(session, caller.project_id, each)
+    if session.scalar(select(Project.id).where(Project.id == caller.project_id)) is None:
+        raise Forbidden(f"Project {caller.project_id} has just been deleted.")
     limits = quotas.limits(session, caller.project_id)
     room = [
         (limits[name] - used[name]) // amount
@@ -156,7 +158,8 @@ def _affordable(session: Session, caller: Caller, wanted: NewServers) -> int:
 
 
 def _new_server(caller: Caller, wanted: NewServers, number: int | None) -> Server:
-    name = wanted.name if number is None else f"{wanted.name}-{number + 1}"
+    suffix = "" if number is None else f"-{number + 1}"
+    name = wanted.name[: 255 - len(suffix)] + suffix
     size = wanted.flavor
     return Server(
         id=new_id(),

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, case, func, select, true
+from sqlalchemy import BigInteger, ColumnElement, Row, Select, case, cast, func, select, true
 from sqlalchemy.orm import Session
 
 from app.errors import Invalid
@@ -120,7 +120,7 @@ def _servers(
         Server.flavor_name,
         Server.ram_mb.label("memory_mb"),
         Server.vcpus,
-        (Server.disk_gb + Server.ephemeral_gb).label("local_gb"),
+        (cast(Server.disk_gb, BigInteger) + Server.ephemeral_gb).label("local_gb"),
         Server.vm_state,
         Server.launched_at,
         ended.label("ended_at"),

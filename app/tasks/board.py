@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import redis
@@ -138,8 +138,10 @@ def controls() -> list[ControlBeat]:
     gone = [name for name, text in zip(names, texts, strict=True) if text is None]
     if gone:
         client().srem("controls", *gone)
+    known = {each.name for each in fields(ControlBeat)}  # a newer worker may tell more
     read = [json.loads(str(text)) for text in texts if text is not None]
-    return [ControlBeat(**{**one, "queues": tuple(one["queues"])}) for one in read]
+    told = [{name: value for name, value in one.items() if name in known} for one in read]
+    return [ControlBeat(**{**one, "queues": tuple(one["queues"])}) for one in told]
 
 
 def post_inventory(posting: Posting) -> None:

@@ -59,7 +59,7 @@ def _parts(settings: Settings) -> Web:
     return Web(
         settings=settings,
         keys=keys,
-        tokens=Tokens(keys, Revocations(_revoked)),
+        tokens=Tokens(keys, Revocations(_revoked), settings.token_seconds),
         # Some threads always remain for requests that do not wait.
         watcher=Watcher(_look, max(1, settings.web_threads - SPARE_THREADS)),
         enforcer=policy.make_enforcer(),

@@ -19,11 +19,13 @@ def number(name: str, default: int, *, low: int = 0, high: int = 2**31 - 1) -> i
     text = request.args.get(name)
     if text is None:
         return default
-    if not text.isascii() or not text.isdigit() or not low <= int(text[:12]) <= high:
+    digits = text.lstrip("0") or "0"
+    short = len(digits) <= 19 and text.isascii() and text.isdigit()
+    if not short or not low <= int(digits) <= high:
         raise Invalid(
             f"Invalid input for query parameter {name}: not a whole number from {low} to {high}"
         )
-    return int(text)
+    return int(digits)
 
 
 def limit(name: str = "limit") -> int:

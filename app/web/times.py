@@ -32,6 +32,8 @@ def parse(text: str, field: str) -> float:
     try:
         # A "+" in a query string arrives as a space.
         at = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
-        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError) as error:
+        moment = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+        datetime.fromtimestamp(moment, UTC)  # what is kept must be shown again
+        return moment
+    except (ValueError, OverflowError, OSError) as error:
         raise Invalid(f"{field}: not an ISO 8601 time") from error

@@ -16,7 +16,7 @@ from app.cli.backup.making import TLS, require_room
 from app.cli.local import files
 from app.cli.local.place import Place
 from app.config import Settings
-from app.errors import Conflict, Invalid
+from app.errors import Conflict, Invalid, NovellaError, Unavailable
 from app.store import dumps, migrations
 
 _OWN_LIBVIRTD = "/libvirt/libvirt-sock"
@@ -42,7 +42,8 @@ def restore(path: Path, into: Path, database_url: str) -> Manifest:
     """Make the cloud of the backup anew in the directory `into`, which must be empty or new.
 
     A PostgreSQL backup goes into the empty database `database_url`. On failure nothing is left
-    in either. Raises Invalid, Conflict or Unavailable.
+    in the directory, nor in the database unless the error says so. Raises Invalid, Conflict or
+    Unavailable.
     """
     into = into.absolute()
     manifest = check(path)
@@ -87,8 +88,13 @@ def _settle(draft: Path, into: Path, manifest: Manifest, database_url: str) -> N
         return
     dump = draft / archive.POSTGRESQL_MEMBER
     dumps.load(dump, database_url)
-    dump.unlink()
-    dumps.forget_lost(database_url, manifest.lost_images)
+    try:
+        dump.unlink()
+        dumps.forget_lost(database_url, manifest.lost_images)
+    except (NovellaError, OSError) as error:
+        raise Unavailable(
+            f"the database is filled, and then: {error}; empty it before you try again"
+        ) from error
 
 
 def _settings(

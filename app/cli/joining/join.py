@@ -47,7 +47,10 @@ class Wish:
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Wish:
         """From the command's options. Raises Invalid."""
-        parts = urlsplit(given["cloud"].strip().rstrip("/"))
+        try:
+            parts = urlsplit(given["cloud"].strip().rstrip("/"))
+        except ValueError as error:
+            raise Invalid(f"--cloud: {error}") from error
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
             raise Invalid("--cloud: give the API's URL, like https://cloud.example.org:8774")
         if given["own_libvirtd"] and given["libvirt_uri"]:

@@ -41,6 +41,7 @@ PARAMS = {
 }
 _ALL_FILTERS = "os_compute_api:servers:allow_all_filters"
 _MOST_REPEATS = 3
+_MOST_TAGS = 50
 
 
 def _text(name: str, text: str) -> str:
@@ -174,12 +175,12 @@ def _deleted(may: bool, by_change: bool) -> bool | None:
 def _pattern(name: str) -> str:
     """A regular expression of the plain sort: its matching must end soon, in every database."""
     text = request.args[name]
-    repeats = len(re.findall(r"(?<!\\)[*+]", text))
+    plain = re.sub(r"\\.", "x", text)
     if (
         len(text) > 255
-        or re.search(r"\(\?|\{|\[\[", text)
-        or repeats > _MOST_REPEATS
-        or re.search(r"\)[*+?]", text)
+        or re.search(r"\(\?|\{|\[\[", plain)
+        or len(re.findall(r"[*+?]", plain)) > _MOST_REPEATS
+        or re.search(r"\)[*+?]", plain)
     ):
         raise Invalid(
             f"Invalid input for query parameter {name}: at most 255 characters, "
@@ -214,7 +215,10 @@ def _states(may_all: bool) -> tuple[States | None, bool]:
 def _tags() -> TagQuery:
     def given(name: str) -> tuple[str, ...]:
         text = request.args.get(name, "") if name in _known() else ""
-        return tuple(tag for tag in text.split(",") if tag)
+        found = tuple(tag for tag in text.split(",") if tag)
+        if len(found) > _MOST_TAGS:  # no server has more
+            raise Invalid(f"Invalid input for query parameter {name}: more than {_MOST_TAGS} tags")
+        return found
 
     return TagQuery(given("tags"), given("tags-any"), given("not-tags"), given("not-tags-any"))
 

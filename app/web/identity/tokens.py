@@ -141,10 +141,17 @@ class Revocations:
 
 
 class Tokens:
-    """Makes and checks tokens with the keys of a ring: the newest signs, all verify."""
+    """Makes and checks tokens with the keys of a ring: the newest signs, all verify.
 
-    def __init__(self, keys: KeyRing, revocations: Revocations) -> None:
+    None is good for more than `longest` seconds, also when it was made to last longer: its
+    revocation is forgotten by then.
+    """
+
+    def __init__(
+        self, keys: KeyRing, revocations: Revocations, longest: float = float("inf")
+    ) -> None:
         self._ring = keys
+        self._longest = longest
         self.revocations = revocations
 
     def issue(self, token: Token) -> str:
@@ -169,7 +176,8 @@ class Tokens:
             token = _token(self._serializer().loads(text))
         except (BadData, TypeError, ValueError):
             return None
-        if token.expires_at <= time.time() or self.revocations.cover(token):
+        ends = min(token.expires_at, token.issued_at + self._longest)
+        if ends <= time.time() or self.revocations.cover(token):
             return None
         return token
 

@@ -11,7 +11,6 @@ from flask_restx import Namespace
 
 from app import joining, logs
 from app.config import Settings
-from app.errors import Invalid
 from app.images.keys import load_keys
 from app.store import hosts_admin, plans
 from app.store import joining as rows
@@ -19,7 +18,7 @@ from app.store.database import reading
 from app.web import context
 from app.web.answers import answer
 from app.web.api import Route, documented
-from app.web.body import Json, Schema, body, only
+from app.web.body import Json, Schema, body, only, parsed
 from app.web.times import micros_z
 
 ns = Namespace("hosts", "Hypervisors, and joining them", path="/v1/hosts")
@@ -31,8 +30,11 @@ _MACHINE: dict[str, Json] = {
     "name": {"type": "string", "maxLength": 63, "pattern": f"^{joining.HOST_NAME}$"},
     "uuid": {"type": "string", "maxLength": 36, "pattern": _UUID},
 }
-_URL: Json = {"type": "string", "maxLength": 1024, "pattern": r"^https?://[^\s/?#@]+[^\s?#@]*$"}
+_URL: Json = {"type": "string", "maxLength": 1024, "pattern": r"^https?://[^\s/?#@][^\s?#@]*$"}
 JOIN = Schema("JoinHost", only({**_MACHINE, "url": _URL}, {"known": {"type": "boolean"}}))
+_OPENED = Schema(
+    "JoinToken", {"type": "object", "properties": {"token": _TEXT}, "required": ["token"]}
+)
 STANDING = Schema("HostStanding", only(_MACHINE))
 MINUTES: Json = {"type": "integer", "minimum": 1, "maximum": joining.LONGEST_MINUTES}
 TOKEN = Schema("JoinToken", only({}, {"minutes": MINUTES}))
@@ -103,10 +105,9 @@ class Standing(Route):
 
 def _machine(schema: Schema) -> Json:
     """The request's body, with a token that is good. Raises Invalid, Unauthorized."""
-    wanted: Json = body(schema)
-    joining.check_token(_keys(), wanted["token"])
-    if not joining.is_host_name(wanted["name"]):  # a pattern's $ lets a line end pass
-        raise Invalid(f"Invalid input for field name: does not match {joining.HOST_NAME}")
+    given = _OPENED.check(parsed())
+    joining.check_token(_keys(), given["token"])  # before whatever else a stranger sends
+    wanted: Json = schema.check(given)
     return wanted
 
 
