@@ -37,7 +37,8 @@ def main() -> None:
             os.environ["FLOWER_BASIC_AUTH"] = Path(file).read_text().strip()
         except OSError as error:
             sys.exit(f"flower: FLOWER_BASIC_AUTH_FILE {file}: {error.strerror}")
-    if ":" not in os.environ.get("FLOWER_BASIC_AUTH", ""):
+    given = any(word.replace("_", "-").startswith("--basic-auth=") for word in sys.argv)
+    if not given and ":" not in os.environ.get("FLOWER_BASIC_AUTH", ""):
         sys.exit("flower: set FLOWER_BASIC_AUTH to user:password, or FLOWER_BASIC_AUTH_FILE")
     metrics = [n for n, handler in enumerate(urls.handlers) if _class_of(handler) is Metrics]
     if len(metrics) != 1:

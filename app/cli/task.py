@@ -25,12 +25,17 @@ def task() -> None:
 @click.option("--server", "server_id", help="Only those of this server id.")
 @click.option("--state", help="queued, running, succeeded, failed or cancelled.")
 @click.option("--kind", help="create, delete, reboot …")
-@click.option("--host", help="Only those on this host (admins).")
+@click.option("--host", help="Only those on this host (admins; of all projects).")
+@click.option("--all-projects", is_flag=True, help="Everybody's (admins).")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 @as_json
-def list_(cloud: str | None, json_wanted: bool, limit: int, **filters: str | None) -> None:
+def list_(
+    cloud: str | None, json_wanted: bool, limit: int, all_projects: bool, **filters: str | None
+) -> None:
     """Tasks, the newest first."""
     params = {name: filters[name] for name in _FILTERS if filters.get(name)}
+    if all_projects or filters.get("host"):
+        params["all_projects"] = "true"
     answer = Api(credentials(cloud)).get("/v1/tasks", params={**params, "limit": limit}).json()
     tasks = answer["tasks"] if isinstance(answer, dict) else answer
     if json_wanted:

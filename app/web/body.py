@@ -47,7 +47,8 @@ UUID: Json = {
     "maxLength": 36,
     "pattern": "^[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}$",
 }
-NAME: Json = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"\S"}
+_NOT_BLANK = r"\S"
+NAME: Json = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": _NOT_BLANK}
 METADATA: Json = {
     "type": "object",
     "propertyNames": {"minLength": 1, "maxLength": 255},
@@ -175,6 +176,8 @@ def _problem(error: ValidationError) -> str:
         return f"must be of type {limit if isinstance(limit, str) else ' or '.join(limit)}"
     if rule == "enum":
         return f"must be one of {', '.join(str(item) for item in limit)}"
+    if rule == "pattern" and limit == _NOT_BLANK:
+        return "must not be blank"
     if "x-low" in schema:
         return f"must be a whole number from {schema['x-low']} to {schema['x-high']}"
     return _LIMITS.get(rule, "is not in one of the allowed forms").format(limit=limit)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import orjson
 from flask import Response, request
+from markupsafe import escape
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 
@@ -140,8 +141,14 @@ def _keystone(problem: Problem) -> Response:
 
 
 def _glance(problem: Problem) -> Response:
-    text = f"{problem.status} {problem.title}\n\n{problem.message}\n"
-    return Response(text, mimetype="text/plain")
+    # As Glance chooses; the SDK reads JSON and HTML, and shows no reason that comes as plain text.
+    accepted, title = request.headers.get("Accept", "*/*"), f"{problem.status} {problem.title}"
+    if "application/json" in accepted:
+        return _json({"message": problem.message, "code": title, "title": problem.title})
+    if "*/*" in accepted or "text/plain" in accepted:
+        return Response(f"{title}\n\n{problem.message}\n", mimetype="text/plain")
+    text = f"<h1>{title}</h1>\n{escape(problem.message)}\n"
+    return Response(text, mimetype="text/html")
 
 
 def _neutron(problem: Problem) -> Response:

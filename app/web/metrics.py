@@ -109,7 +109,7 @@ def _require_right() -> None:
             raise Unauthorized("Send the setting metrics_token as Authorization: Bearer.")
         return
     if not _is_local():
-        raise Forbidden("Set metrics_token to read /metrics from another machine or by a proxy.")
+        raise Forbidden("Set metrics_token to read /metrics otherwise than over loopback.")
 
 
 def _is_local() -> bool:

@@ -432,3 +432,19 @@ def test_the_database_says_active_only_when_the_file_is_there(site: Site) -> Non
     (site.directory / "images" / image).unlink()
     assert create_app() is not None
     assert site.get(f"{IMAGES}/{image}/file").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind", "text"),
+    [
+        ("*/*", "text/plain", "No image found with ID <b>"),
+        ("", "text/html", "No image found with ID &lt;b&gt;"),
+        ("application/json", "application/json", "No image found with ID <b>"),
+    ],
+)
+def test_a_refusal_comes_in_a_form_that_the_client_reads(
+    site: Site, accept: str, kind: str, text: str
+) -> None:
+    refused = site.get("/image/v2/images/<b>", headers={"Accept": accept})
+    assert (refused.status_code, refused.mimetype) == (404, kind)
+    assert text in refused.text

@@ -70,6 +70,11 @@ def images(c: Client) -> None:
     shown = c.run("image show", f"image show {name}")
     if shown["properties"].get("a") != "b" or "c" in shown["properties"]:
         raise Failed(f"image set and unset: properties are {shown['properties']}")
+    wrong = f"{c.name('wrong')} --disk-format raw --container-format bare --file {c.image}"
+    c.later(f"image delete {c.name('wrong')}")
+    refused = c.plain(f"image create {wrong}", refused=True)
+    if "qcow2" not in refused:
+        raise Failed(f"image create: the refusal does not say why: {refused[-200:]}")
     saved = c.folder / "saved"
     c.plain(f"image save {name} --file {saved}")
     if saved.read_bytes() != c.image.read_bytes():
