@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, aliased
 
 from app.errors import NotFound
 from app.models import Domain, Project, Role, RoleAssignment, User
-from app.store import projects, revocations, roles, users
+from app.store import administrators, projects, revocations, roles, users
 from app.store.identity import IMPLIED
 
 
@@ -75,11 +75,15 @@ def check(session: Session, where: Where, user_id: str, role_id: str) -> None:
 
 
 def remove(session: Session, where: Where, user_id: str, role_id: str) -> None:
-    """Take a role away; the user's tokens there become void. Raises NotFound."""
+    """Take a role away; the user's tokens there become void.
+
+    Raises NotFound, and Conflict when no administrator would be left.
+    """
     _lock(session, where, user_id)
     roles.get(session, role_id)
     session.delete(_one(session, where, user_id, role_id))
     revocations.revoke_grant(session, user_id, where.project_id or revocations.SYSTEM)
+    administrators.require_one(session)
 
 
 def given(session: Session, where: Where, user_id: str) -> list[Role]:

@@ -22,7 +22,7 @@ from app.models import (
     Server,
     User,
 )
-from app.store import quotas, revocations
+from app.store import administrators, quotas, revocations
 from app.store.identity import flush, locked
 from app.store.paging import Page, page_of
 
@@ -110,6 +110,7 @@ def remove(session: Session, project_id: str) -> None:
     )
     revocations.revoke(session, "project", project_id)
     session.delete(project)
+    administrators.require_one(session)
 
 
 def _owned(session: Session, project_id: str) -> str:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid, NotFound
 from app.models import ApplicationCredential, Keypair, Project, RoleAssignment, User
-from app.store import revocations
+from app.store import administrators, revocations
 from app.store.identity import flush, locked
 from app.store.paging import Page, page_of
 
@@ -62,7 +62,8 @@ def add(session: Session, user: User) -> None:
 def change(session: Session, user_id: str, values: Mapping[str, Any]) -> User:
     """Set columns; a new password or an end of `enabled` voids the user's tokens.
 
-    Raises NotFound, Conflict for a name that is taken, Invalid for a bad project.
+    Raises NotFound, Invalid for a bad project, Conflict for a name that is taken or when no
+    administrator would be left.
     """
     user = get(session, user_id, lock=True)
     _check_default(session, values.get("default_project_id"))
@@ -71,6 +72,8 @@ def change(session: Session, user_id: str, values: Mapping[str, Any]) -> User:
     flush(session, _TAKEN)
     if "password_hash" in values or values.get("enabled") is False:
         revocations.revoke(session, "user", user_id)
+    if values.get("enabled") is False:
+        administrators.require_one(session)
     return user
 
 
@@ -88,13 +91,14 @@ def change_password(session: Session, user_id: str, known: str, wanted: str) -> 
 def remove(session: Session, user_id: str) -> None:
     """Remove a user, with assignments, credentials and keys; what projects own stays.
 
-    Raises NotFound.
+    Raises NotFound, and Conflict when no administrator would be left.
     """
     user = get(session, user_id, lock=True)
     for kind in (RoleAssignment, ApplicationCredential, Keypair):
         session.execute(delete(kind).where(kind.user_id == user_id))
     revocations.revoke(session, "user", user_id)
     session.delete(user)
+    administrators.require_one(session)
 
 
 def _check_default(session: Session, project_id: str | None) -> None:

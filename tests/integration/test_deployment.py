@@ -307,8 +307,10 @@ def test_the_hosts_packages_are_those_of_bin_setup():
 def test_units_are_sound(unit, tmp_path):
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed: bin/setup")
+    programs = tmp_path / "bin"  # whose name has no space, whatever the checkout's has
+    programs.symlink_to(SCRIPTS)
     for one in UNITS:
-        (tmp_path / one.name).write_text(one.read_text().replace(OPT, f"{SCRIPTS}/"))
+        (tmp_path / one.name).write_text(one.read_text().replace(OPT, f"{programs}/"))
     argv = ["systemd-analyze", "verify", "--man=no", unit.name]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, cwd=tmp_path)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
@@ -342,7 +344,7 @@ def test_the_units_environment_is_enough(containers, tmp_path):
     )
     text = next(unit for unit in UNITS if "@" in unit.name).read_text()
     (command,) = re.findall(r"^ExecStart=(.+)$", text, re.MULTILINE)
-    argv = shlex.split(command.replace(OPT, f"{SCRIPTS}/").replace("%i", "n7"))
+    argv = [word.replace(OPT, f"{SCRIPTS}/") for word in shlex.split(command.replace("%i", "n7"))]
     env = {"NOVELLA_CONFIG": str(config), "PATH": "/usr/bin:/bin", "PYTHONUNBUFFERED": "1"}
     with (tmp_path / "log").open("wb") as log:
         worker = subprocess.Popen(argv, env=env, cwd=tmp_path, stdout=log, stderr=log)
