@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 from client import Client, Failed
 
 BOOT_SECONDS = 240.0
@@ -54,7 +56,7 @@ def flavors(c: Client) -> None:
 def images(c: Client) -> None:
     """Images: upload, import, change, save, list."""
     name, imported = c.name("image"), c.name("imported")
-    formats = f"--disk-format qcow2 --container-format bare --file {c.image}"
+    formats = f"--disk-format qcow2 --container-format bare --file {quote(str(c.image))}"
     c.later(f"image delete {name}")
     c.run("image create", f"image create {name} {formats} --property a=b --min-ram 64")
     c.later(f"image delete {imported}")
@@ -70,13 +72,15 @@ def images(c: Client) -> None:
     shown = c.run("image show", f"image show {name}")
     if shown["properties"].get("a") != "b" or "c" in shown["properties"]:
         raise Failed(f"image set and unset: properties are {shown['properties']}")
-    wrong = f"{c.name('wrong')} --disk-format raw --container-format bare --file {c.image}"
+    wrong = (
+        f"{c.name('wrong')} --disk-format raw --container-format bare --file {quote(str(c.image))}"
+    )
     c.later(f"image delete {c.name('wrong')}")
     refused = c.plain(f"image create {wrong}", refused=True)
     if "qcow2" not in refused:
         raise Failed(f"image create: the refusal does not say why: {refused[-200:]}")
     saved = c.folder / "saved"
-    c.plain(f"image save {name} --file {saved}")
+    c.plain(f"image save {name} --file {quote(str(saved))}")
     if saved.read_bytes() != c.image.read_bytes():
         raise Failed("image save: not the bytes that were uploaded")
     c.run("image list", "image list")
@@ -99,13 +103,13 @@ def keypairs(c: Client) -> None:
     """Key pairs."""
     name, private = c.name("key"), c.folder / "key"
     c.later(f"keypair delete {name}")
-    c.plain(f"keypair create {name} --private-key {private}")
+    c.plain(f"keypair create {name} --private-key {quote(str(private))}")
     c.run("keypair list", "keypair list")
     shown = c.run("keypair show", f"keypair show {name}")
     public = c.folder / "key.pub"
     public.write_text(c.plain(f"keypair show {name} --public-key"))
     c.plain(f"keypair delete {name}")
-    c.run("keypair create --public-key", f"keypair create {name} --public-key {public}")
+    c.run("keypair create --public-key", f"keypair create {name} --public-key {quote(str(public))}")
     if shown["name"] != name:
         raise Failed(f"keypair show: {shown['name']}")
 
@@ -117,7 +121,7 @@ def servers(c: Client) -> None:
     network = c.run("network list", "network list")[0]
     by_name = (
         f"--image {c.name('image')} --flavor {c.flavor} --network {network['Name']} "
-        f"--key-name {c.name('key')} --user-data {data} --property role=tour "
+        f"--key-name {c.name('key')} --user-data {quote(str(data))} --property role=tour "
         "--security-group default"
     )
     c.later(f"server delete --wait {name}")
@@ -127,7 +131,7 @@ def servers(c: Client) -> None:
     second = c.name("second")
     by_id = (
         f"--image {image} --flavor {flavor} --nic net-id={network['ID']} "
-        f"--key-name {c.name('key')} --user-data {data} --config-drive true"
+        f"--key-name {c.name('key')} --user-data {quote(str(data))} --config-drive true"
     )
     c.later(f"server delete --wait {second}")
     c.run("server create by id", f"server create {second} {by_id} --wait")

@@ -77,6 +77,10 @@ class InventoryPoster:
         fences = agent.journal.fences()
         busy |= agent.intake.tasks.servers()
         busy |= {server_id for server_id in fences if fences[server_id] != before.get(server_id)}
+        # What a dead worker left undone is yet to be done: the guest is as before that message,
+        # so what it looks like is told at an older fence, at which it proves nothing.
+        for server_id in agent.journal.unfinished() & set(fences):
+            fences[server_id] -= 1
         self._forget_restarted(found)
         self.generation += 1
         board.post_inventory(self._posting(session, found, fences, busy))

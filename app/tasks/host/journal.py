@@ -119,6 +119,12 @@ class Journal:
         with self._lock:
             return dict(self._database.execute("SELECT server_id, fence FROM records"))
 
+    def unfinished(self) -> set[str]:
+        """Servers whose newest message has no outcome yet."""
+        with self._lock:
+            rows = self._database.execute("SELECT server_id FROM records WHERE outcome IS NULL")
+            return {row[0] for row in rows}
+
     def note(self, name: str) -> str | None:
         """A remembered value, such as the last boot id."""
         with self._lock:
