@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -126,6 +127,27 @@ def test_a_start_survives_the_death_of_its_worker(mortal: Cloud, moment: str) ->
     mortal.finished(request(caller(mortal), server_id, "stop"))
     action_id = doomed(mortal, moment, lambda: request(caller(mortal), server_id, "start"))
     assert mortal.action(action_id).state == "succeeded"
+    assert mortal.server(server_id).vm_state == "active"
+    clean_slate(mortal, server_id)
+
+
+def test_a_guest_is_told_at_an_older_fence_while_its_message_is_not_done(mortal: Cloud) -> None:
+    """Or an inventory from before a start would say, after it, that the guest stopped by itself."""
+    server_id = living(mortal)
+    mortal.finished(request(caller(mortal), server_id, "stop"))
+    victim, redis = mortal.processes["host-n1"], mortal.redis()
+    (mortal.directory / "failpoints" / "start.before").touch()
+    action_id = request(caller(mortal), server_id, "start")
+    eventually(lambda: victim.poll() is not None, 20, "the worker dies")
+    mortal.processes.pop("host-n1")
+    mortal.kill("control")  # or the start would be rung again at once
+    redis.delete("inv:n1")
+    mortal.start_host("n1")
+    told = json.loads(str(eventually(lambda: redis.get("inv:n1"), 20, "an inventory")))
+    (guest,) = [one for one in told["guests"] if one["server_id"] == server_id]
+    assert (guest["fence"], guest["busy"]) == (mortal.server(server_id).fence - 1, False)
+    mortal.start_control()
+    assert mortal.finished(action_id, 40).state == "succeeded"
     assert mortal.server(server_id).vm_state == "active"
     clean_slate(mortal, server_id)
 
