@@ -120,7 +120,10 @@ def in_shape(answer: TestResponse) -> bool:
         return True
     service = answer.request.path.split("/")[1]
     if service == "image":
-        return f"{answer.status_code} " in answer.text[:64] or "message" in answer.get_json()
+        if answer.mimetype == "application/json":
+            return set(answer.get_json()) == {"message", "code", "title"}
+        start = "<h1>" if answer.mimetype == "text/html" else ""
+        return answer.text.startswith(f"{start}{answer.status_code} ")
     document = answer.get_json(force=True)
     if service == "network":
         return set(document) == {"NeutronError"}
