@@ -8,6 +8,7 @@ value, for secrets. `docs/settings.md` describes each.
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import os
 import tomllib
 from collections.abc import Mapping
@@ -170,6 +171,15 @@ def _typed(name: str, wanted: str, value: Any) -> Any:
         return {"int": int, "float": float, "str": str}[wanted](value)
     except (KeyError, ValueError) as error:
         raise Invalid(f"setting {name}: {value!r} is not a {wanted}") from error
+
+
+@functools.cache
+def software() -> str:
+    """This program's version, as it was installed; empty in a tree that was not."""
+    try:
+        return importlib.metadata.version("novella")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 @functools.cache

@@ -14,6 +14,7 @@ import redis
 from kombu.exceptions import KombuError
 
 from app.config import settings
+from app.domain.message import VERSION as MESSAGE_VERSION
 from app.domain.message import Key
 
 VERSION = 1
@@ -36,7 +37,11 @@ class Sighting:
 
 @dataclass(frozen=True)
 class Beat:
-    """A host's sign of life. `generation` is that of its newest inventory in this session."""
+    """A host's sign of life. `generation` is that of its newest inventory in this session.
+
+    `speaks` is the newest message version that its worker knows, `software` its program's
+    version, `at` when it was said (seconds since the epoch, by the host's own clock).
+    """
 
     host: str
     cloud_id: str
@@ -47,6 +52,9 @@ class Beat:
     generation: int
     tasks: tuple[Sighting, ...] = ()
     version: int = VERSION
+    speaks: int = MESSAGE_VERSION
+    at: float = 0.0
+    software: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,7 @@ class ControlBeat:
     name: str
     queues: tuple[str, ...]
     at: float
+    software: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,7 +129,8 @@ def _beat(text: str) -> Beat | None:
     if data.get("version") != VERSION:
         return None
     tasks = tuple(Sighting(**{**task, "key": Key(**task["key"])}) for task in data.pop("tasks"))
-    return Beat(tasks=tasks, **data)
+    told = {each.name: data[each.name] for each in fields(Beat) if each.name in data}
+    return Beat(**(told | {"tasks": tasks}))  # a newer host may tell more
 
 
 def post_control(beat: ControlBeat) -> None:

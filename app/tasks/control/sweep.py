@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from app import logs
 from app.celery import Worker, app
-from app.config import settings
+from app.config import settings, software
 from app.errors import NovellaError
 from app.models import Host
 from app.store import actions, hosts, idempotency, plans, ringing
@@ -137,7 +137,7 @@ class Sweep:
         """Let operators see this worker among the services."""
         now = time.monotonic()
         if self.name and now - self.said >= SAY_SECONDS:
-            board.post_control(ControlBeat(self.name, self.queues, time.time()))
+            board.post_control(ControlBeat(self.name, self.queues, time.time(), software()))
             self.said = now
 
     def _check_epoch(self) -> None:

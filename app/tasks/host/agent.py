@@ -19,7 +19,7 @@ from celery import bootsteps, current_app
 
 from app import logs
 from app.celery import app
-from app.config import Settings, settings
+from app.config import Settings, settings, software
 from app.domain.guest import HostFacts
 from app.domain.message import HostMessage, Outcome
 from app.errors import HostFault, NovellaError
@@ -164,6 +164,8 @@ class Agent:
             driver_ok=self.driver_ok,
             generation=self.inventory.generation,
             tasks=self.intake.tasks.sightings(),
+            at=time.time(),
+            software=software(),
         )
         try:
             board.post_beat(beat)
