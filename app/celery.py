@@ -18,8 +18,9 @@ from celery.platforms import SecurityWarning
 from celery.signals import setup_logging
 from kombu.utils.objects import cached_property
 
-from app import logs
+from app import broker, logs
 from app.config import settings
+from app.hardening import harden
 from app.topology import topology
 
 ROLE_MODULES = {
@@ -65,12 +66,15 @@ class Novella(Celery):
 def make_app() -> Celery:
     """The app of workers and of Flower."""
     configured = settings()
-    made = Novella("novella", broker=configured.broker_url, backend=configured.results)
-    made.conf.update(_common())
+    made = Novella(
+        "novella",
+        backend=broker.result_url(configured),
+        amqp=broker.messaging(configured.broker_url),
+    )
+    made.conf.update(_common(publishing=False))
     made.conf.update(
         worker_pool="threads",
         worker_prefetch_multiplier=1,
-        worker_disable_prefetch=True,
         worker_send_task_events=True,
         worker_enable_remote_control=True,
         worker_cancel_long_running_tasks_on_connection_loss=False,
@@ -79,18 +83,19 @@ def make_app() -> Celery:
         task_track_started=False,
         task_ignore_result=True,
         result_expires=86400,
-        result_backend_transport_options={"retry_policy": {"timeout": 5.0}},
+        result_backend_transport_options=broker.result_options(configured),
         redis_socket_timeout=5.0,
         redis_socket_connect_timeout=2.0,
         redis_retry_on_timeout=False,
         broker_connection_max_retries=None,
         broker_connection_retry_on_startup=True,
     )
+    harden(made)
     return made
 
 
-def _common() -> dict[str, Any]:
-    return {
+def _common(publishing: bool) -> dict[str, Any]:
+    return broker.celery_settings(settings(), publishing) | {
         "task_serializer": "json",
         "accept_content": ["json"],
         "result_serializer": "json",
@@ -99,12 +104,6 @@ def _common() -> dict[str, Any]:
         "task_routes": {
             name: {"queue": queue} for name, queue in topology().tasks.items() if "{" not in queue
         },
-        "broker_transport_options": {
-            "priority_steps": [0],
-            "socket_timeout": 10.0,
-            "socket_connect_timeout": 2.0,
-            "health_check_interval": 15,
-        },
         "worker_hijack_root_logger": False,
     }
 
@@ -112,20 +111,13 @@ def _common() -> dict[str, Any]:
 @functools.cache
 def publisher() -> Celery:
     """An app that only publishes: no result backend, no retries, two seconds at most."""
-    made = Celery("novella-publisher", broker=settings().broker_url, set_as_current=False)
-    made.conf.update(_common())
+    messaging = broker.messaging(settings().broker_url)
+    made = Celery("novella-publisher", amqp=messaging, set_as_current=False)
+    made.conf.update(_common(publishing=True))
     made.conf.update(
         result_backend=None,
         task_ignore_result=True,
         task_publish_retry=False,
-        broker_connection_timeout=1.0,
-        broker_transport_options={
-            "priority_steps": [0],
-            "max_retries": 0,
-            "interval_start": 0,
-            "socket_timeout": 2.0,
-            "socket_connect_timeout": 1.0,
-        },
     )
     return made
 

@@ -73,6 +73,9 @@ class Settings:
     accept_deadline: float = 21600.0
     resume_deadline: float = 300.0
     destroy_deadline: float = 300.0
+    stale_pass_seconds: float = 60.0
+    deaf_seconds: float = 60.0
+    purge_after_days: int = 30
 
     # hosts
     cloud_id: str = ""

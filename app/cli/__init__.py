@@ -20,6 +20,7 @@ _COMMANDS = {
     "host": ("app.cli.host", "host"),
     "task": ("app.cli.task", "task"),
     "status": ("app.cli.status", "status"),
+    "doctor": ("app.cli.doctor.commands", "doctor"),
     "backup": ("app.cli.backup.commands", "backup"),
     "restore": ("app.cli.backup.commands", "restore"),
     "up": ("app.cli.local.up", "up"),

@@ -29,7 +29,7 @@ ADVICE = {
     "no_subnet": "choose a network that has a subnet",
     "no_valid_host": "choose a smaller flavor or another zone, or ask an operator for room or for "
     "hosts to be brought back",
-    "stale": "an operator should run the checks for a restored database",
+    "stale": "an operator should run `novella doctor --fix`",
     "subnet_in_use": "an operator should free the subnet on the host, or give the network another",
     "unsafe_image": "upload an image without backing or data files",
     "unsupported_format": "upload the image as qcow2 or raw",

@@ -48,7 +48,8 @@ class Inventory:
     """All that bears our cloud's id on one host. Leftovers are keyed by server id.
 
     `disks` are servers with files on the host, `dhcp` those with a DHCP entry, whether or not
-    they still have a guest; `complete` is false when a part could not be read.
+    they still have a guest, `leases` all of these entries as (server id, MAC, address); `complete`
+    is false when a part could not be read.
     """
 
     guests: tuple[Guest, ...]
@@ -56,3 +57,4 @@ class Inventory:
     dhcp: tuple[str, ...] = ()
     complete: bool = True
     boot_id: str = ""
+    leases: tuple[tuple[str, str, str], ...] = ()

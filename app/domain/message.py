@@ -1,19 +1,50 @@
 """What travels between control plane and hosts: frozen, versioned, plain data.
 
 Everything that crosses a queue is built from these classes by `to_message` and read back by
-`from_message`, which refuses a version that this code does not know.
+`host_message` and `outcome`, which refuse a version that this code does not know. Fields that it
+does not know, in a version that it does, are left out: whoever adds one that an older reader must
+not overlook makes a new version (docs/decisions/0006-message-versions.md).
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import Field, asdict, dataclass, field, fields, replace
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from app.domain.resources import Resources
 from app.errors import Invalid
 
-VERSION = 1
+VERSION, OLDEST = 1, 1
+"""The newest message version that this code speaks, and the oldest that it still does."""
 DO, UNDO = "do", "undo"
+
+
+class _Dataclass(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+Made = TypeVar("Made", bound=_Dataclass)
+
+
+def newest() -> int:
+    """The newest message version that this process speaks."""
+    return VERSION
+
+
+def common(theirs: int) -> int | None:
+    """The newest version that both this code and one that speaks up to `theirs` know, if any."""
+    return min(VERSION, theirs) if theirs >= OLDEST else None
+
+
+def known(made: type[Made], data: Mapping[str, Any], **instead: Any) -> Made:
+    """`made` of those of its fields that `data` has; a newer sender may tell more.
+
+    `instead` has fields that are themselves made of parts of `data`. Raises TypeError when one
+    is missing.
+    """
+    told = {one.name: data[one.name] for one in fields(made) if one.name in data}
+    return made(**(told | instead))
 
 
 @dataclass(frozen=True)
@@ -116,7 +147,7 @@ class HostMessage:
     request_id: str
     plan: BuildPlan | None = None
     args: dict[str, Any] = field(default_factory=dict)
-    version: int = VERSION
+    version: int = field(default_factory=newest)
 
 
 @dataclass(frozen=True)
@@ -135,7 +166,7 @@ class Outcome:
     power_state: int = 0
     known_fence: int | None = None
     request_id: str = ""
-    version: int = VERSION
+    version: int = field(default_factory=newest)
 
 
 DONE, FAILED, STALE, ABSENT, NOT_COMMITTED = "done", "failed", "stale", "absent", "not_committed"
@@ -143,7 +174,7 @@ RESULTS = (DONE, FAILED, STALE, ABSENT, NOT_COMMITTED)
 
 
 def to_message(thing: HostMessage | Outcome) -> dict[str, Any]:
-    """`thing` as JSON-ready data."""
+    """`thing` as JSON-ready data, in the version that it bears."""
     return asdict(thing)
 
 
@@ -152,8 +183,12 @@ def host_message(data: dict[str, Any]) -> HostMessage:
     _check_version(data)
     try:
         plan = data.get("plan")
-        rest = {name: value for name, value in data.items() if name not in ("key", "plan")}
-        return HostMessage(key=Key(**data["key"]), plan=build_plan(plan) if plan else None, **rest)
+        return known(
+            HostMessage,
+            data,
+            key=known(Key, data["key"]),
+            plan=build_plan(plan) if plan else None,
+        )
     except (KeyError, TypeError) as error:
         raise Invalid(f"broken host message: {error}", code="broken_message") from error
 
@@ -161,13 +196,13 @@ def host_message(data: dict[str, Any]) -> HostMessage:
 def build_plan(data: dict[str, Any]) -> BuildPlan:
     """Read a BuildPlan back from plain data. Raises KeyError or TypeError when broken."""
     image = data.get("image")
-    nics = tuple(Nic(**{**nic, "dns": tuple(nic["dns"])}) for nic in data["nics"])
-    rest = {k: v for k, v in data.items() if k not in ("image", "nics", "resources")}
-    return BuildPlan(
-        image=ImageSource(**image) if image else None,
+    nics = tuple(known(Nic, nic, dns=tuple(nic["dns"])) for nic in data["nics"])
+    return known(
+        BuildPlan,
+        data,
+        image=known(ImageSource, image) if image else None,
         nics=nics,
-        resources=Resources(**data["resources"]),
-        **rest,
+        resources=known(Resources, data["resources"]),
     )
 
 
@@ -176,15 +211,22 @@ def outcome(data: dict[str, Any]) -> Outcome:
     _check_version(data)
     try:
         fault = data.get("fault")
-        rest = {name: value for name, value in data.items() if name not in ("key", "fault")}
-        return Outcome(key=Key(**data["key"]), fault=Fault(**fault) if fault else None, **rest)
+        return known(
+            Outcome,
+            data,
+            key=known(Key, data["key"]),
+            fault=known(Fault, fault) if fault else None,
+        )
     except (KeyError, TypeError) as error:
         raise Invalid(f"broken outcome: {error}", code="broken_message") from error
 
 
 def _check_version(data: dict[str, Any]) -> None:
-    if data.get("version") != VERSION:
+    version = data.get("version")
+    if not isinstance(version, int) or not OLDEST <= version <= VERSION:
         raise Invalid(
-            f"message version {data.get('version')!r}, this worker knows {VERSION}",
+            f"message version {str(version)[:20]}; this worker knows {OLDEST} to {VERSION}. "
+            "Nothing is lost: it is rung again until a worker that knows it takes it; bring all "
+            "workers to one release",
             code="unknown_version",
         )

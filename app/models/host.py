@@ -12,7 +12,8 @@ class Host(Base):
     """A hypervisor. `state` is up, down, reconciling or driver_down; use is SUM(allocations).
 
     RAM in MiB, disk in GiB. `generation` is the inventory that was last reconciled, in `session`.
-    `number` is the id that Nova's API shows below 2.53.
+    `number` is the id that Nova's API shows below 2.53, `speaks` the newest message version that
+    its worker knows.
     """
 
     __tablename__ = "hosts"
@@ -24,6 +25,7 @@ class Host(Base):
     uuid: Mapped[str] = mapped_column(String(36), unique=True)
     number: Mapped[int] = mapped_column(unique=True)
     session: Mapped[str] = mapped_column(String(36))
+    speaks: Mapped[int] = mapped_column(default=1, server_default="1")
     state: Mapped[str] = mapped_column(String(16))
     enabled: Mapped[bool] = mapped_column(default=True)
     disabled_reason: Mapped[str | None] = mapped_column(String(255))

@@ -1,6 +1,7 @@
 """Actions through their stages: the compare-and-set that everything else is guarded by.
 
-Rows are locked in one order everywhere: servers (by id), then their actions, then hosts.
+Rows are locked in one order everywhere: servers (by id), then their actions, then what hosts owe of
+them, then hosts (by name).
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ScalarSelect, select, update
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.domain.message import DO, UNDO, Fault, Key
 from app.domain.states import CANCELLED, FAILED, RUNNING, SUCCEEDED
@@ -81,6 +82,16 @@ def hold_request(session: Session, request_id: str, stage: str) -> list[tuple[Ac
     )
     held = [(action, servers[action.server_id]) for action in actions]
     return sorted(held, key=lambda pair: pair[1].launch_index)
+
+
+def has_been_placed(session: Session, request_id: str) -> bool:
+    """Whether any action of the request has passed its claim."""
+    events = (
+        select(ActionEvent.id)
+        .join(Action, Action.id == ActionEvent.action_id)
+        .where(Action.request_id == request_id, ActionEvent.stage == "build")
+    )
+    return session.scalars(events.limit(1)).first() is not None
 
 
 def unfinished(session: Session, server_id: str) -> Action | None:
@@ -208,40 +219,57 @@ def sightings(session: Session, seen: Sequence[tuple[Key, str, int, str, bool]])
     A stage that a live beat names is not lost: its ring moves on by 10 s. Progress is coarse
     here; the result backend has it live.
     """
-    for key, host, percent, message, started in sorted(seen, key=lambda one: one[0].action_id):
-        row = session.execute(
-            select(Action.progress, Action.message, Action.stage_started_at, Server.fence)
-            .join(Server, Server.id == Action.server_id)
-            .where(
-                Action.id == key.action_id,
-                Action.stage == key.stage,
-                Action.direction == key.direction,
-                Action.host == host,
-                Action.finished_at.is_(None),
-            )
-        ).one_or_none()
-        if row is None or row.fence != key.fence:
+    told = {(key, host): (percent, text, began) for key, host, percent, text, began in seen}
+    rows = session.execute(
+        select(
+            Action.id,
+            Action.stage,
+            Action.direction,
+            Action.host,
+            Action.progress,
+            Action.message,
+            Action.stage_started_at,
+            Server.fence,
+        )
+        .join(Server, Server.id == Action.server_id)
+        .where(Action.id.in_([key.action_id for key, _ in told]), Action.finished_at.is_(None))
+        .order_by(Action.server_id)
+    ).all()
+    for row in rows:
+        key = Key(row.id, row.fence, row.stage, row.direction)
+        if (key, row.host) not in told:
             continue
-        values: dict[str, Any] = {"next_ring_at": now() + 10.0}
-        if started and row.stage_started_at is None:
-            values |= {"stage_started_at": now(), "progress_at": now()}
-        if (row.progress, row.message) != (percent, message or None):
-            values |= {
-                "progress": percent,
-                "message": message or None,
-                "progress_at": now(),
-                "revision": Action.revision + 1,
-            }
         session.execute(
             update(Action)
             .where(
                 Action.id == key.action_id,
                 Action.stage == key.stage,
                 Action.direction == key.direction,
+                Action.host == row.host,
                 Action.finished_at.is_(None),
+                _fence_of(Action.server_id) == key.fence,
             )
-            .values(**values)
+            .values(**_noted(row, *told[key, row.host]))
         )
+
+
+def _noted(row: Any, percent: int, message: str, started: bool) -> dict[str, Any]:
+    """The columns that a sighting changes."""
+    values: dict[str, Any] = {"next_ring_at": now() + 10.0}
+    if started and row.stage_started_at is None:
+        values |= {"stage_started_at": now(), "progress_at": now()}
+    if (row.progress, row.message) != (percent, message or None):
+        values |= {
+            "progress": percent,
+            "message": message or None,
+            "progress_at": now(),
+            "revision": Action.revision + 1,
+        }
+    return values
+
+
+def _fence_of(server_id: InstrumentedAttribute[str]) -> ScalarSelect[int]:
+    return select(Server.fence).where(Server.id == server_id).correlate(Action).scalar_subquery()
 
 
 def server_of(session: Session, action: Action) -> Server | None:

@@ -53,6 +53,12 @@ def done(session: Session, cleanup_id: str, host: str, fence: int) -> bool:
     return True
 
 
+def lock(session: Session, server_id: str) -> None:
+    """Lock what hosts owe of the server: whoever locks hosts as well does this first."""
+    owed = select(Cleanup.id).where(Cleanup.server_id == server_id).order_by(Cleanup.id)
+    session.execute(owed.with_for_update())
+
+
 def any_of(session: Session, server_id: str) -> bool:
     """Whether some host still has something of the server to remove."""
     return session.scalar(select(Cleanup.id).where(Cleanup.server_id == server_id)) is not None
@@ -61,5 +67,9 @@ def any_of(session: Session, server_id: str) -> bool:
 def write_off(session: Session, host: str) -> None:
     """End all that `host` owes, on an operator's word that it will never come back."""
     owed = select(Cleanup).where(Cleanup.host == host).order_by(Cleanup.server_id)
-    for cleanup in session.scalars(owed).all():
+    owing = [cleanup.server_id for cleanup in session.scalars(owed)]
+    # All servers before the first claim is freed: that locks the host, and servers come first.
+    locked = select(Server.id).where(Server.id.in_(owing)).order_by(Server.id).with_for_update()
+    session.execute(locked)
+    for cleanup in session.scalars(owed.with_for_update()).all():
         done(session, cleanup.id, host, cleanup.fence)

@@ -94,7 +94,13 @@ def begin_session(session: Session, name: str, host_session: str) -> None:
     )
 
 
+def note_version(session: Session, name: str, speaks: int) -> None:
+    """Note the newest message version that the host's worker knows."""
+    session.execute(update(Host).where(Host.name == name).values(speaks=speaks))
+
+
 def touch(session: Session, names: list[str]) -> None:
     """Note that these hosts were heard of just now."""
     if names:
+        lock(session, names)
         session.execute(update(Host).where(Host.name.in_(names)).values(last_seen=now()))

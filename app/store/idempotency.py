@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -53,7 +53,22 @@ def begin(session: Session, asked: Asked) -> Answered | None:
     made = session.execute(reserved.on_conflict_do_nothing().returning(Idempotency.key))
     if made.first() is not None:
         return None
-    stored = session.get_one(Idempotency, (asked.project_id, asked.key))
+    return _told(session.get_one(Idempotency, (asked.project_id, asked.key)), asked)
+
+
+def standing(session: Session, asked: Asked) -> Answered | None:
+    """The answer that stands under the key, if any. Raises Invalid as `begin` does."""
+    stored = session.scalars(
+        select(Idempotency).where(
+            Idempotency.project_id == asked.project_id,
+            Idempotency.key == asked.key,
+            Idempotency.created_at >= now() - KEPT_SECONDS,
+        )
+    ).one_or_none()
+    return None if stored is None else _told(stored, asked)
+
+
+def _told(stored: Idempotency, asked: Asked) -> Answered:
     same = (stored.method, stored.path, stored.body_hash)
     if same != (asked.method, asked.path, asked.body_hash):
         raise Invalid(

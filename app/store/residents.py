@@ -7,13 +7,14 @@ from collections.abc import Collection
 from sqlalchemy import and_, delete, or_, select
 from sqlalchemy.orm import Session
 
-from app.models import Cleanup, MissingGuest, Server
+from app.models import Action, Cleanup, MissingGuest, Server
 
 
 def lock(session: Session, host: str, shown: Collection[str]) -> dict[str, Server]:
     """The servers that belong to `host` or that it shows, deleted ones too, by id.
 
-    Locked in the order that all writers use.
+    They, their unfinished actions and what the host owes of them are locked, in the order that all
+    writers use.
     """
     belongs = and_(Server.host == host, Server.deleted_at.is_(None))
     rows = session.scalars(
@@ -22,7 +23,20 @@ def lock(session: Session, host: str, shown: Collection[str]) -> dict[str, Serve
         .order_by(Server.id)
         .with_for_update()
     )
-    return {server.id: server for server in rows}
+    found = {server.id: server for server in rows}
+    session.execute(
+        select(Action.id)
+        .where(Action.server_id.in_(found), Action.finished_at.is_(None))
+        .order_by(Action.server_id)
+        .with_for_update()
+    )
+    session.execute(
+        select(Cleanup.id)
+        .where(Cleanup.host == host, Cleanup.server_id.in_(found))
+        .order_by(Cleanup.server_id)
+        .with_for_update()
+    )
+    return found
 
 
 def has_cleanup(session: Session, server_id: str, host: str) -> bool:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, case, func, or_, select, true, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from app.domain.message import DO, UNDO
 from app.models import Action, Cleanup, Host, Server, now
 
 LIMIT = 200
+OVERDUE_LIMIT = 1000
+_AT_ONCE = 5000
 BACKOFF = (2.0, 4.0, 8.0, 16.0, 30.0)
 DISPATCHED = 32
 """Unfinished slow actions that may be with one host; further rows wait in the database."""
@@ -47,14 +54,14 @@ def due_actions(session: Session, hosts: list[str]) -> list[tuple[Action, Server
     return [(action, servers[action.server_id]) for action in taken]
 
 
-def not_sent(session: Session, ids: list[str]) -> None:
-    """A publish that raised does not count: these actions and cleanups are due again at once."""
+def not_sent(session: Session, ids: Collection[str], after: float = 0.0) -> None:
+    """A ring that did not happen does not count: these actions and cleanups are due again.
+
+    At once when their publish raised; `after` seconds when they were held back.
+    """
     for table in (Action, Cleanup):
-        session.execute(
-            update(table)
-            .where(table.id.in_(ids), table.rings > 0)
-            .values(next_ring_at=now(), rings=table.rings - 1)
-        )
+        counted = and_(table.id.in_(ids), table.rings > 0)
+        _change(session, table, counted, next_ring_at=now() + after, rings=table.rings - 1)
 
 
 def due_cleanups(session: Session, hosts: list[str]) -> list[Cleanup]:
@@ -102,28 +109,39 @@ def dispatchable(session: Session, action: Action, slow: list[str]) -> bool:
 
 def ring_everything(session: Session) -> None:
     """Make every unfinished row due: the broker lost its data."""
-    session.execute(
-        update(Action).where(Action.finished_at.is_(None)).values(next_ring_at=now(), rings=0)
-    )
-    session.execute(update(Cleanup).values(next_ring_at=now(), rings=0))
+    _change(session, Action, Action.finished_at.is_(None), next_ring_at=now(), rings=0)
+    _change(session, Cleanup, true(), next_ring_at=now(), rings=0)
 
 
 def ring_host(session: Session, host: str) -> None:
-    """Make what a host owes due: its worker began a new session and forgot its queue."""
-    session.execute(
-        update(Action)
-        .where(Action.host == host, Action.finished_at.is_(None))
-        .values(next_ring_at=now(), rings=0)
-    )
-    session.execute(update(Cleanup).where(Cleanup.host == host).values(next_ring_at=now(), rings=0))
+    """Make what a host owes due: its worker began a new session and forgot its queue.
+
+    What its actions waited for is over.
+    """
+    here = and_(Action.host == host, Action.finished_at.is_(None))
+    over = {"message": None, "revision": Action.revision + 1}
+    _change(session, Action, here, next_ring_at=now(), rings=0, **over)
+    _change(session, Cleanup, Cleanup.host == host, next_ring_at=now(), rings=0)
 
 
-def overdue(session: Session) -> list[str]:
-    """Ids of unfinished actions, for the deadlines to look at; the oldest first.
+@dataclass(frozen=True)
+class Limits:
+    """How long stages may take, in seconds from their start; `progress` is without any."""
 
-    Those with a host that is away are among them.
+    resume: float
+    destroy: float
+    slow: float
+    progress: float
+
+
+def overdue(session: Session, limits: Limits, slow: Collection[str]) -> list[str]:
+    """Ids of unfinished actions past one of their deadlines, the oldest first.
+
+    Those that must leave a host that is away are among them; what may wait for it is not.
     """
     away = select(Host.name).where(Host.state.in_(("down", "driver_down"))).scalar_subquery()
+    undo = or_(Action.direction == UNDO, Action.stage == "destroy")
+    in_slow = and_(Action.stage.in_(slow), Action.direction == DO)
     return list(
         session.scalars(
             select(Action.id)
@@ -131,14 +149,57 @@ def overdue(session: Session) -> list[str]:
                 Action.finished_at.is_(None),
                 or_(
                     Action.deadline <= now(),
-                    Action.stage_started_at <= now() - 5.0,
-                    Action.host.in_(away),
+                    and_(undo, Action.stage_started_at <= now() - limits.destroy),
+                    and_(
+                        Action.stage == "resume", Action.stage_started_at <= now() - limits.resume
+                    ),
+                    and_(in_slow, Action.stage_started_at <= now() - limits.slow),
+                    and_(in_slow, Action.progress_at <= now() - limits.progress),
+                    and_(or_(undo, Action.stage == "build"), Action.host.in_(away)),
                 ),
             )
             .order_by(Action.created_at)
-            .limit(1000)
+            .limit(OVERDUE_LIMIT)
         )
     )
+
+
+def untold(session: Session, texts: Mapping[str, str]) -> list[str]:
+    """Those of the hosts whose actions do not tell yet what they wait for; by name."""
+    rows = session.execute(
+        select(Action.host, Action.message).where(_waiting(), Action.host.in_(texts))
+    )
+    return sorted({host for host, message in rows if host and message != texts[host]})
+
+
+def tell(session: Session, host: str, text: str) -> None:
+    """Let the actions that wait for a host say so."""
+    here = and_(_waiting(), Action.host == host)
+    _change(session, Action, here, message=text, revision=Action.revision + 1)
+
+
+def _waiting() -> ColumnElement[bool]:
+    """Unfinished and not at work: what a build that began tells is of more use."""
+    at_work = and_(Action.stage == "build", Action.stage_started_at.is_not(None))
+    return and_(Action.finished_at.is_(None), ~at_work)
+
+
+def _change(
+    session: Session,
+    table: type[Action] | type[Cleanup],
+    which: ColumnElement[bool],
+    **values: Any,
+) -> None:
+    """Set columns of many rows, locked in the order that all writers use: that of their servers.
+
+    By their ids: what is committed between the two statements is not locked in any order.
+    """
+    ids = session.scalars(
+        select(table.id).where(which).order_by(table.server_id, table.id).with_for_update()
+    ).all()
+    for start in range(0, len(ids), _AT_ONCE):
+        some = table.id.in_(ids[start : start + _AT_ONCE])
+        session.execute(update(table).where(some).values(**values))
 
 
 def on_host(session: Session, host: str) -> list[str]:

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import redis
-from kombu.exceptions import KombuError
 
+from app import broker, logs
 from app.config import settings
-from app.domain.message import VERSION as MESSAGE_VERSION
-from app.domain.message import Key
+from app.domain.message import Key, known, newest
 
+log = logs.get(__name__)
 VERSION = 1
-AWAY = (KombuError, redis.RedisError, OSError)
+"""Of inventories. Beats have none that matters: they only ever grow, and whoever cannot read one
+would take its host for dead."""
+AWAY = broker.AWAY
 """What publishing and posting raise when the broker is away."""
 BEAT_TTL = 120
 INVENTORY_TTL = 900
@@ -52,7 +54,7 @@ class Beat:
     generation: int
     tasks: tuple[Sighting, ...] = ()
     version: int = VERSION
-    speaks: int = MESSAGE_VERSION
+    speaks: int = field(default_factory=newest)
     at: float = 0.0
     software: str = ""
 
@@ -86,7 +88,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Posting:
-    """A host's inventory, with the facts that its row is made of."""
+    """A host's inventory, with the facts that its row is made of.
+
+    `leases` are its DHCP entries as (server id, MAC, address); None of an older worker.
+    """
 
     host: str
     cloud_id: str
@@ -98,15 +103,14 @@ class Posting:
     facts: dict[str, Any] = field(default_factory=dict)
     guests: tuple[Entry, ...] = ()
     leftovers: tuple[tuple[str, int], ...] = ()
-    version: int = VERSION
+    leases: tuple[tuple[str, str, str], ...] | None = None
+    version: int = field(default_factory=lambda: VERSION)
 
 
 @functools.cache
 def client() -> redis.Redis:
     """A Redis client with short time limits: whoever asks must not hang with Redis."""
-    return redis.Redis.from_url(
-        settings().results, socket_timeout=2.0, socket_connect_timeout=1.0, decode_responses=True
-    )
+    return broker.redis_client(settings().results)
 
 
 def post_beat(beat: Beat) -> None:
@@ -125,12 +129,13 @@ def beats() -> list[Beat]:
 
 
 def _beat(text: str) -> Beat | None:
-    data = json.loads(text)
-    if data.get("version") != VERSION:
+    try:
+        data = json.loads(text)
+        tasks = tuple(known(Sighting, t, key=known(Key, t["key"])) for t in data["tasks"])
+        return known(Beat, data, tasks=tasks)
+    except (KeyError, TypeError, ValueError) as error:
+        log.warning("a heartbeat cannot be read", reason=str(error), start=text[:60])
         return None
-    tasks = tuple(Sighting(**{**task, "key": Key(**task["key"])}) for task in data.pop("tasks"))
-    told = {each.name: data[each.name] for each in fields(Beat) if each.name in data}
-    return Beat(**(told | {"tasks": tasks}))  # a newer host may tell more
 
 
 def post_control(beat: ControlBeat) -> None:
@@ -148,10 +153,8 @@ def controls() -> list[ControlBeat]:
     gone = [name for name, text in zip(names, texts, strict=True) if text is None]
     if gone:
         client().srem("controls", *gone)
-    known = {each.name for each in fields(ControlBeat)}  # a newer worker may tell more
     read = [json.loads(str(text)) for text in texts if text is not None]
-    told = [{name: value for name, value in one.items() if name in known} for one in read]
-    return [ControlBeat(**{**one, "queues": tuple(one["queues"])}) for one in told]
+    return [known(ControlBeat, one, queues=tuple(one["queues"])) for one in read]
 
 
 def post_inventory(posting: Posting) -> None:
@@ -160,14 +163,28 @@ def post_inventory(posting: Posting) -> None:
 
 
 def inventory(host: str) -> Posting | None:
-    """The newest inventory of a host. Raises redis.RedisError."""
+    """The newest inventory of a host; None when there is none that can be read here.
+
+    Raises redis.RedisError.
+    """
     text = client().get(f"inv:{host}")
-    data = json.loads(str(text)) if text else {}
-    if data.get("version") != VERSION:
+    data = json.loads(str(text)) if text else None
+    if data is None:
         return None
-    guests = tuple(Entry(**entry) for entry in data.pop("guests"))
-    leftovers = tuple((server, fence) for server, fence in data.pop("leftovers"))
-    return Posting(guests=guests, leftovers=leftovers, **data)
+    if data.get("version") != VERSION:
+        log.warning(
+            "inventory refused; it is rung again until a worker that knows it takes it: bring all "
+            "workers to one release",
+            host=host,
+            version=str(data.get("version"))[:20],
+            known=VERSION,
+        )
+        return None
+    guests = tuple(known(Entry, entry) for entry in data["guests"])
+    leftovers = tuple((server, fence) for server, fence in data["leftovers"])
+    told = data.get("leases")
+    leases = None if told is None else tuple((one, mac, address) for one, mac, address in told)
+    return known(Posting, data, guests=guests, leftovers=leftovers, leases=leases)
 
 
 def announce(cloud_id: str) -> None:
@@ -208,11 +225,6 @@ def answer(request_id: str, content: dict[str, Any], seconds: int) -> None:
 
 def await_answer(request_id: str, seconds: float) -> dict[str, Any] | None:
     """The answer to a read-only host call, or None after `seconds`."""
-    with redis.Redis.from_url(
-        settings().results,
-        socket_timeout=seconds + 1.0,
-        socket_connect_timeout=1.0,
-        decode_responses=True,
-    ) as waiting:
+    with broker.redis_client(settings().results, seconds + 1.0) as waiting:
         popped = waiting.blpop([f"answer:{request_id}"], timeout=seconds)
     return json.loads(popped[1]) if popped else None

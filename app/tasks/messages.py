@@ -8,7 +8,16 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.config import settings
-from app.domain.message import HostMessage, ImageSource, Key, image_url, to_message
+from app.domain.message import (
+    OLDEST,
+    HostMessage,
+    ImageSource,
+    Key,
+    common,
+    image_url,
+    newest,
+    to_message,
+)
 from app.errors import Bug
 from app.images.access import make_token
 from app.images.keys import load_keys
@@ -20,7 +29,7 @@ NEEDS_PLAN = ("build", "start", "reboot")
 
 
 def for_stage(session: Session, action: Action, server: Server, host: Host) -> dict[str, Any]:
-    """The message of the action's host stage."""
+    """The message of the action's host stage, in a version that the host knows (`understands`)."""
     plan = plans.build_plan(session, server) if action.stage in NEEDS_PLAN else None
     if plan is not None and action.stage == "build":
         plan = replace(plan, image=_image(session, action, server))
@@ -35,6 +44,7 @@ def for_stage(session: Session, action: Action, server: Server, host: Host) -> d
             session=host.session,
             request_id=action.request_id,
             plan=plan,
+            version=_version(host),
         )
     )
 
@@ -51,8 +61,29 @@ def for_cleanup(session: Session, cleanup: Cleanup, host: Host) -> dict[str, Any
             host_uuid=host.uuid,
             session=host.session,
             request_id=f"cleanup-{cleanup.id}",
+            version=_version(host),
         )
     )
+
+
+def understands(host: Host) -> bool:
+    """Whether the host knows a message version that is still spoken here."""
+    return common(host.speaks) is not None
+
+
+def too_old(host: Host) -> str:
+    """Why the host is sent nothing, and what to do."""
+    return (
+        f"host {host.name} runs an older version: it knows messages up to version {host.speaks}, "
+        f"this scheduler sends {OLDEST} to {newest()}; upgrade it"
+    )
+
+
+def _version(host: Host) -> int:
+    spoken = common(host.speaks)
+    if spoken is None:
+        raise Bug(too_old(host))
+    return spoken
 
 
 def _image(session: Session, action: Action, server: Server) -> ImageSource | None:

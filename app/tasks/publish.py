@@ -27,6 +27,11 @@ def control(app: Celery, stage: str, argument: Any) -> Signature:
     return app.signature(name, args=(argument,), immutable=True, queue=topology().queue(name))
 
 
+def control_queue(stage: str) -> str:
+    """The queue of a control task."""
+    return topology().queue(f"novella.{stage}")
+
+
 def on_host(app: Celery, stage: str, message: dict[str, Any]) -> Signature:
     """The signature of a host's task; its secrets stay out of logs, events and Flower."""
     name = f"novella.{stage}"
@@ -82,9 +87,12 @@ def _first_on_host(app: Celery, action: Action) -> Signature | None:
 
 
 def host_stage(session: Any, app: Celery, action: Action, server: Server) -> Signature | None:
-    """The signature of the host stage that the action stands at; None while the host is away."""
+    """The signature of the host stage that the action stands at; None while the host is away.
+
+    None also while its worker knows no message version that is spoken here.
+    """
     host = hosts.get(session, action.host) if action.host else None
-    if host is None or not reachable(host):
+    if host is None or not reachable(host) or not messages.understands(host):
         return None
     return on_host(app, action.stage, messages.for_stage(session, action, server, host))
 

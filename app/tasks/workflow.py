@@ -72,3 +72,5 @@ WORKFLOWS = {
     )
 }
 HOST_EFFECTS = ("build", "resume", "start", "stop", "reboot", "destroy", "report")
+SLOW = sorted({step.name for flow in WORKFLOWS.values() for step in flow.steps if step.slow})
+"""Stages that take long on their host: only so many of them are with it at once."""

@@ -88,6 +88,7 @@ class FakeDriver:
             disks=self._names(state.disks),
             dhcp=self._names(state.dhcp),
             boot_id=state.boot_id,
+            leases=state.leases_of(self.cloud_id),
         )
 
     def listen(self, listener: Listener) -> None:
@@ -116,6 +117,7 @@ class FakeDriver:
             self._faults.check("spawn.late")
             with self._host.change() as state:
                 state.dhcp[self._key(plan.server_id)] = plan.fence
+                state.leases[self._key(plan.server_id)] = _leases(plan)
                 guest = FakeGuest(self.cloud_id, plan.server_id, plan.fence, PAUSED)
                 guest.log = f"fake console of {plan.name}\n"
                 state.guests[plan.server_id] = guest
@@ -171,6 +173,8 @@ class FakeDriver:
             guest = self._committed(state, plan.server_id, fence)
             if guest.applied == fence and guest.power_state == RUNNING:
                 return _guest(guest)
+            if hard:
+                state.leases[self._key(plan.server_id)] = _leases(plan)
             guest.applied = fence
             guest.power_state = RUNNING
             guest.reboots += 1
@@ -259,6 +263,7 @@ class FakeDriver:
                 del state.guests[server_id]
             state.disks.pop(self._key(server_id), None)
             state.dhcp.pop(self._key(server_id), None)
+            state.leases.pop(self._key(server_id), None)
 
     def _committed(self, state: FakeState, server_id: str, fence: int) -> FakeGuest:
         guest = self._find(state, server_id)
@@ -292,6 +297,10 @@ class FakeDriver:
 def _dispatcher() -> ThreadPoolExecutor:
     """One thread for the events of all fake hosts of the process."""
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix="fake-events")
+
+
+def _leases(plan: BuildPlan) -> list[list[str]]:
+    return [[nic.mac, nic.address] for nic in plan.nics]
 
 
 def _guest(fake: FakeGuest) -> Guest:

@@ -32,12 +32,26 @@ class FakeGuest:
 
 @dataclass
 class FakeState:
-    """All guests by server id; disks and DHCP entries as `cloud id/server id` to fence."""
+    """All guests by server id; disks and DHCP entries as `cloud id/server id` to fence.
+
+    `leases` has each such server's entries as [MAC, address].
+    """
 
     boot_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     guests: dict[str, FakeGuest] = field(default_factory=dict)
     disks: dict[str, int] = field(default_factory=dict)
     dhcp: dict[str, int] = field(default_factory=dict)
+    leases: dict[str, list[list[str]]] = field(default_factory=dict)
+
+    def leases_of(self, cloud_id: str) -> tuple[tuple[str, str, str], ...]:
+        """The DHCP entries of one cloud's servers: (server id, MAC, address)."""
+        named = [(key.rpartition("/"), entries) for key, entries in list(self.leases.items())]
+        return tuple(
+            (server_id, mac, address)
+            for (cloud, _, server_id), entries in named
+            if cloud == cloud_id
+            for mac, address in entries
+        )
 
 
 class FakeHost:
@@ -94,4 +108,5 @@ class FakeHost:
 
 def _parse(data: dict[str, Any]) -> FakeState:
     guests = {name: FakeGuest(**guest) for name, guest in data["guests"].items()}
-    return FakeState(data["boot_id"], guests, data["disks"], data["dhcp"])
+    leases = data.get("leases", {})  # a file of before there were any
+    return FakeState(data["boot_id"], guests, data["disks"], data["dhcp"], leases)

@@ -14,9 +14,10 @@ from sqlalchemy.orm import Session
 
 from app import logs
 from app.errors import Invalid
+from app.failpoints import reach
 from app.models import Action
 from app.store import idempotency
-from app.store.database import transaction
+from app.store.database import reading, transaction
 from app.store.idempotency import Answered, Asked
 from app.tasks import publish
 from app.web import context
@@ -50,25 +51,49 @@ class Accepted:
 
 
 def accept(work: Callable[[Session], Accepted]) -> Response:
-    """Run `work` in one transaction and ring what it accepted; or repeat an earlier answer.
+    """Run `work` in one transaction and ring what it accepted; or repeat an earlier answer."""
+    actions: list[Action] = []
+
+    def answered(session: Session) -> Response:
+        accepted = work(session)
+        actions.extend(accepted.actions)
+        return accepted.response()
+
+    response = once(answered)
+    for action in reversed(actions):
+        logs.bind(server_id=action.server_id, task_id=action.id)
+        log.info("accepted", kind=action.kind)
+    reach("accept.committed")
+    publish.ring(actions)
+    return response
+
+
+def once(work: Callable[[Session], Response]) -> Response:
+    """Run `work` in one transaction, or repeat the answer that stands under the request's key.
 
     The answer is kept in that same transaction, and only when there is one: errors are not.
     """
     asked = _asked()
     with transaction() as session:
         if asked is not None:
-            earlier = idempotency.begin(session, asked)
-            if earlier is not None:
-                return _replay(earlier)
-        accepted = work(session)
-        response = accepted.response()
+            told = idempotency.begin(session, asked)
+            if told is not None:
+                return _replay(told)
+        response = work(session)
         if asked is not None:
             idempotency.keep(session, asked, _kept(response))
-    for action in reversed(accepted.actions):
-        logs.bind(server_id=action.server_id, task_id=action.id)
-        log.info("accepted", kind=action.kind)
-    publish.ring(accepted.actions)
     return response
+
+
+def earlier() -> Response | None:
+    """The answer that stands under the request's key, before anything is looked at: what the
+    first request changed must not make its repeat fail."""
+    asked = _asked()
+    if asked is None:
+        return None
+    with reading() as session:
+        told = idempotency.standing(session, asked)
+    return None if told is None else _replay(told)
 
 
 def _asked() -> Asked | None:
@@ -77,9 +102,11 @@ def _asked() -> Asked | None:
         return None
     if not 1 <= len(key) <= 255:
         raise Invalid(f"The header {HEADER} must have 1 to 255 characters.")
-    content = raw() + f"\n{context.version()}".encode()
+    caller = context.caller()
+    # An answer may hold a secret of the user's: nobody else gets it, of the same project neither.
+    content = raw() + f"\n{context.version()}\n{caller.user_id}".encode()
     return Asked(
-        project_id=context.caller().project_id,
+        project_id=caller.project_id or caller.user_id,
         key=key,
         method=request.method,
         path=re.sub(r"/+$", "", request.path),
@@ -89,14 +116,10 @@ def _asked() -> Asked | None:
 
 def _kept(response: Response) -> Answered:
     # Encrypted, for it may hold a password; the request's own id stays its own.
-    headers = {
-        "Location": response.headers.get("Location", ""),
-        "X-Task-Id": response.headers.get("X-Task-Id", ""),
-        "Link": ", ".join(response.headers.getlist("Link")),
-    }
+    names = {name for name, _ in response.headers} - {"Content-Type", "Content-Length"}
     return Answered(
         response.status_code,
-        {name: value for name, value in headers.items() if value},
+        {name: ", ".join(response.headers.getlist(name)) for name in sorted(names)},
         _cipher().encrypt(response.get_data()).decode(),
     )
 

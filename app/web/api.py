@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Response
+from flask import Response, request
 from flask_restx import Api, Namespace, Resource
 
-from app.web import errors
+from app.web import accepting, errors
 from app.web.answers import answer
 from app.web.body import Schema
 
@@ -32,6 +32,7 @@ class Route(Resource):
 
     `streams_body`: the body limit does not hold, the resource sees to its own.
     `takes_image_token`: a Bearer token may stand for the caller; the resource checks it.
+    `keyless`: why its POST takes no Idempotency-Key; all others answer through `accepting`.
     `policy`: the rule for each method that needs a token (`app.web.policy`); a test sees to it.
     """
 
@@ -39,7 +40,13 @@ class Route(Resource):
     public_methods: frozenset[str] = frozenset()
     streams_body = False
     takes_image_token = False
+    keyless = ""
     policy: Mapping[str, str] = {}
+
+    def dispatch_request(self, *args: Any, **kwargs: Any) -> Any:
+        """The resource's method; a POST that was answered under its key gets that answer."""
+        told = None if self.keyless or request.method != "POST" else accepting.earlier()
+        return super().dispatch_request(*args, **kwargs) if told is None else told
 
 
 def make_api(namespaces: list[Namespace]) -> NovellaApi:

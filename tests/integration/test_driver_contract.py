@@ -53,6 +53,7 @@ def test_a_spawned_guest_is_paused_uncommitted_and_in_the_inventory(hypervisor: 
     inventory = driver.inventory()
     assert inventory.guests == (guest,)
     assert inventory.disks == inventory.dhcp == (plan.server_id,)
+    assert inventory.leases == tuple((plan.server_id, n.mac, n.address) for n in plan.nics)
     assert inventory.complete
     assert inventory.boot_id
     percents = [percent for percent, _ in messages]

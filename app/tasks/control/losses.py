@@ -18,6 +18,7 @@ LOST = "host_lost"
 
 def leave_down_host(session: Session, action: Action, server: Server) -> None:
     """Move one action off a host that is down, if its kind does not wait for the return."""
+    cleanups.lock(session, server.id)
     if action.direction == UNDO or action.kind == "delete":
         leave_to_cleanup(session, action, server)
     elif action.kind == "create" and action.stage == "build":
@@ -80,6 +81,17 @@ def _is_lost_with(host: Host, action: Action) -> bool:
         began = action.direction == DO and action.stage_started_at is not None
         return not (action.kind == "create" and began)
     return host.state == hosts.DOWN
+
+
+def limits() -> ringing.Limits:
+    """How long stages may take, as it is configured."""
+    configured = settings()
+    return ringing.Limits(
+        resume=configured.resume_deadline,
+        destroy=configured.destroy_deadline,
+        slow=configured.slow_deadline,
+        progress=configured.progress_deadline,
+    )
 
 
 def _past(session: Session, action: Action) -> str | None:

@@ -17,23 +17,30 @@ from app.domain.message import Fault
 from app.errors import Conflict
 from app.models import Action, Server
 from app.store import actions, cleanups, endings, hosts, plans, residents, servers
-from app.store.database import transaction
+from app.store.database import clock, reading, transaction
 from app.tasks import board
 from app.tasks.board import Entry, Posting
 
 log = logs.get(__name__)
 LOST = "guest_lost"
+TOLD = frozenset(
+    ("hostname", "address", "vcpus", "ram_mb", "disk_gb", "booted_at", "cpu_model")
+    + ("hypervisor_type", "hypervisor_version")
+)
+"""The columns of its row that a host tells; a newer one may tell more."""
 
 
 def reconcile(name: str) -> list[Action]:
     """Bring rows in line with the host's newest inventory; returns actions to ring."""
+    with reading() as session:
+        asked = clock(session)
     posting = board.inventory(name)
     if posting is None:
         return []
     if not _register(posting):
         return []
     with transaction() as session:
-        begun = _compare(session, posting)
+        begun = _compare(session, posting, asked)
         if posting.complete:
             # Last: servers are locked before hosts everywhere.
             hosts.reconciled(session, name, posting.session, posting.generation)
@@ -57,7 +64,7 @@ def _register(posting: Posting) -> bool:
 
 def _facts(session: Session, posting: Posting) -> dict[str, object]:
     """The host row's columns as the inventory gives them; ratios and session only at first."""
-    facts: dict[str, object] = dict(posting.facts)
+    facts: dict[str, object] = {n: v for n, v in posting.facts.items() if n in TOLD}
     facts["boot_id"] = posting.boot_id
     if hosts.get(session, posting.host) is None:
         configured = settings()
@@ -72,7 +79,7 @@ def _facts(session: Session, posting: Posting) -> dict[str, object]:
     return facts
 
 
-def _compare(session: Session, posting: Posting) -> list[Action]:
+def _compare(session: Session, posting: Posting, asked: float) -> list[Action]:
     begun: list[Action] = []
     request_id = f"reconcile-{posting.host}-{posting.session[:8]}-{posting.generation}"
     present = {entry.server_id for entry in posting.guests}
@@ -84,7 +91,8 @@ def _compare(session: Session, posting: Posting) -> list[Action]:
         _remove_if_not_ours(session, posting.host, rows.get(server_id), fence)
     if posting.complete:
         gone = [server for server in rows.values() if server.id not in present]
-        _missing(session, gone, posting)
+        # A guest may have been built since the inventory was made.
+        _missing(session, [server for server in gone if server.updated_at < asked], posting)
     return begun
 
 

@@ -13,6 +13,7 @@ from app.models import Action, Host, Server
 from app.scheduler.host_table import HostRow, HostTable
 from app.scheduler.select import Selection, select
 from app.store import actions, endings, hosts
+from app.tasks import messages
 
 NO_VALID_HOST = "no_valid_host"
 
@@ -39,7 +40,7 @@ def _decide(
     session: Session, group: list[tuple[Action, Server]], selection: Selection
 ) -> list[Action]:
     fits = len(selection.picks)
-    if fits < _min_count(group):
+    if fits < _min_count(session, group):
         fits = 0
     for (action, server), pick in zip(group, selection.picks[:fits], strict=False):
         action.selection = pick
@@ -54,11 +55,11 @@ def _decide(
     return [action for action, _ in group[fits:]]
 
 
-def _min_count(group: list[tuple[Action, Server]]) -> int:
-    """How many must fit: judged once, on the first try, over those not deleted meanwhile."""
-    if any(action.tried or action.tries for action, _ in group):
-        return 1
-    return min(int(group[0][0].args.get("min_count", 1)), len(group))
+def _min_count(session: Session, group: list[tuple[Action, Server]]) -> int:
+    """How many must fit: judged over those not deleted meanwhile, until one has been placed."""
+    first = group[0][0]
+    wanted = min(int(first.args.get("min_count", 1)), len(group))
+    return wanted if wanted > 1 and not actions.has_been_placed(session, first.request_id) else 1
 
 
 def _no_valid_host(action: Action, selection: Selection) -> Fault:
@@ -90,7 +91,7 @@ def _row(host: Host) -> HostRow:
     return HostRow(
         name=host.name,
         zone=host.zone,
-        usable=hosts.usable(host),
+        usable=hosts.usable(host) and messages.understands(host),
         limit=Resources(
             int(host.vcpus * host.cpu_ratio),
             int((host.ram_mb - host.reserved_ram_mb) * host.ram_ratio),

@@ -14,31 +14,29 @@ import uuid
 from collections.abc import Sequence
 
 import redis
-from celery import Signature, bootsteps, chain, current_app
+from celery import bootsteps, current_app
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from app import logs
 from app.celery import Worker, app
 from app.config import settings, software
 from app.errors import NovellaError
 from app.models import Host
-from app.store import actions, hosts, idempotency, plans, ringing
+from app.store import actions, hosts, idempotency, plans, purging, ringing
 from app.store.database import clock, reading, transaction
-from app.tasks import board, messages, metering, publish, results
+from app.tasks import board, publish, results
 from app.tasks.board import Beat, ControlBeat
-from app.tasks.control import losses
+from app.tasks.control import losses, ring, waiting
+from app.tasks.control.backlog import Backlog
 from app.tasks.control.host_states import Watch
-from app.tasks.workflow import WORKFLOWS
+from app.tasks.workflow import SLOW
 
 log = logs.get(__name__)
-STALE_PASS_SECONDS = 60.0
 GAP_SECONDS = 5.0
 PURGE_SECONDS = 600.0
 TOUCH_SECONDS = 10.0
 SAY_SECONDS = 4.0
 LOOK_BACK_SECONDS = 60.0
-SLOW = [step.name for flow in WORKFLOWS.values() for step in flow.steps if step.slow]
 
 
 class Sweep:
@@ -81,15 +79,17 @@ class Sweep:
             self.finished = time.monotonic()
 
     def _guard(self) -> None:
-        while not self._end.wait(5.0):
-            if time.monotonic() - self.finished > STALE_PASS_SECONDS:
+        stale = settings().stale_pass_seconds
+        while not self._end.wait(stale / 12):
+            if time.monotonic() - self.finished > stale:
                 log.error("a sweep pass hangs: ending this worker for its supervisor to restart")
                 os._exit(70)
 
     def run(self) -> None:
         """One pass."""
+        backlog = Backlog()
         try:
-            self._look_at_hosts()
+            rows = self._look_at_hosts(backlog)
         except redis.RedisError as error:
             # Nothing could be rung: rows that are due stay due.
             self._distrust(time.monotonic())
@@ -97,7 +97,8 @@ class Sweep:
             return
         if time.monotonic() - self.healthy_since >= settings().down_after:
             self._expire()
-        self._ring()
+        waiting.tell(rows)
+        ring.ring_due(backlog)
         self._store_results()
         self._purge()
 
@@ -109,7 +110,8 @@ class Sweep:
         self.watch.restart(now)
         self.healthy_since = now
 
-    def _look_at_hosts(self) -> None:
+    def _look_at_hosts(self, backlog: Backlog) -> list[Host]:
+        """Bring the hosts' rows in line with their beats; the rows as they were before."""
         beats = board.beats()
         self._say_alive()
         self._check_epoch()
@@ -123,7 +125,7 @@ class Sweep:
         alive = [name for name, row in rows.items() if row.state != hosts.DOWN]
         fresh, stale = self.watch.look(beats, alive, time.monotonic())
         for beat in fresh:
-            self._apply(beat, rows.get(beat.host))
+            self._apply(beat, rows.get(beat.host), backlog)
         self.heard |= {beat.host for beat in fresh}
         if time.monotonic() - self.touched > TOUCH_SECONDS:
             self.touched = time.monotonic()
@@ -132,6 +134,7 @@ class Sweep:
             self.heard.clear()
         for name in {*stale, *(forced & set(alive))}:
             self._declare_down(name, rows[name])
+        return list(rows.values())
 
     def _say_alive(self) -> None:
         """Let operators see this worker among the services."""
@@ -149,28 +152,32 @@ class Sweep:
                 ringing.ring_everything(session)
         self.epoch = found
 
-    def _apply(self, beat: Beat, row: Host | None) -> None:
+    def _apply(self, beat: Beat, row: Host | None, backlog: Backlog) -> None:
         """Bring one host's row in line with its new beat."""
         if row is not None and row.uuid != beat.host_uuid:
             log.error("a second machine uses this host's name", host=beat.host, uuid=beat.host_uuid)
             reason = f"the name {beat.host} belongs to the machine {row.uuid}"
             board.refuse(beat.host, beat.host_uuid, reason)
             return
+        if row is not None and row.speaks != beat.speaks:
+            with transaction() as session:
+                hosts.note_version(session, beat.host, beat.speaks)
+                ringing.ring_host(session, beat.host)
         if row is not None and (row.session != beat.session or row.state == hosts.DOWN):
             with transaction() as session:
                 hosts.begin_session(session, beat.host, beat.session)
                 ringing.ring_host(session, beat.host)
         elif row is not None:
-            self._driver(beat, row)
+            self._driver(beat, row, backlog)
         if row is None or (row.generation_session, row.generation) != (
             beat.session,
             beat.generation,
         ):
-            self._send("reconcile", beat.host)
+            self._reconcile(beat.host, backlog)
         if beat.tasks:
             self._sightings(beat)
 
-    def _driver(self, beat: Beat, row: Host) -> None:
+    def _driver(self, beat: Beat, row: Host, backlog: Backlog) -> None:
         if not beat.driver_ok and row.state in (hosts.UP, hosts.RECONCILING):
             with transaction() as session:
                 hosts.set_state(session, row.name, row.state, hosts.DRIVER_DOWN)
@@ -179,7 +186,7 @@ class Sweep:
             with transaction() as session:
                 hosts.set_state(session, row.name, hosts.DRIVER_DOWN, hosts.RECONCILING)
                 ringing.ring_host(session, row.name)
-            self._send("reconcile", row.name)
+            self._reconcile(row.name, backlog)
 
     def _sightings(self, beat: Beat) -> None:
         seen = [(s.key, beat.host, s.percent, s.message, s.started) for s in beat.tasks]
@@ -197,7 +204,7 @@ class Sweep:
 
     def _expire(self) -> None:
         with reading() as session:
-            ids = ringing.overdue(session)
+            ids = ringing.overdue(session, losses.limits(), SLOW)
         for action_id in ids:
             with transaction() as session:
                 ended = losses.expire(session, action_id)
@@ -218,55 +225,21 @@ class Sweep:
         self.stored = {action.id for action in ended}
 
     def _purge(self) -> None:
-        """Forget what nobody may ask for again, every now and then."""
-        if time.monotonic() - self.purged > PURGE_SECONDS:
-            self.purged = time.monotonic()
+        """Forget what nobody may ask for again: now and then, a bounded part of it at a time."""
+        if time.monotonic() - self.purged < PURGE_SECONDS:
+            return
+        days, most = settings().purge_after_days, 0
+        for forget in (purging.servers, purging.old_actions) if days else ():
             with transaction() as session:
-                idempotency.purge(session)
-
-    def _ring(self) -> None:
-        requests: dict[tuple[str, str], list[str]] = {}
-        for_hosts: list[tuple[str, str, Signature]] = []
+                most = max(most, forget(session, days))
         with transaction() as session:
-            reachable = ringing.names_in_state(session, (hosts.UP, hosts.RECONCILING))
-            for action, server in ringing.due_actions(session, reachable):
-                if not publish.is_on_host(action):
-                    requests.setdefault((action.stage, action.request_id), []).append(action.id)
-                elif ringing.dispatchable(session, action, SLOW):
-                    message = publish.host_stage(session, current_app, action, server)
-                    for_hosts += [(action.id, action.stage, message)] if message else []
-            for_hosts += _for_cleanups(session, reachable)
-        unsent = {one for ids in requests.values() for one in ids} | {one[0] for one in for_hosts}
-        rung: list[str] = []
-        try:
-            for (stage, request_id), ids in sorted(requests.items()):
-                self._send(stage, request_id)
-                unsent -= set(ids)
-                rung += [stage] * len(ids)
-            for row_id, stage, message in for_hosts:
-                chain(message, publish.settle(current_app), app=current_app).apply_async()
-                unsent.discard(row_id)
-                rung.append(stage)
-        finally:
-            if unsent:
-                with transaction() as session:
-                    ringing.not_sent(session, sorted(unsent))
-        metering.count_rings(rung)
+            idempotency.purge(session)
+        if most < purging.LIMIT:  # else the next pass goes on
+            self.purged = time.monotonic()
 
-    def _send(self, stage: str, argument: str) -> None:
-        publish.control(current_app, stage, argument).apply_async()
-
-
-def _for_cleanups(session: Session, reachable: list[str]) -> list[tuple[str, str, Signature]]:
-    """(id, what it counts as, message) of each cleanup whose ring is due."""
-    made = []
-    for cleanup in ringing.due_cleanups(session, reachable):
-        host = session.get(Host, cleanup.host)
-        if host is not None:
-            message = messages.for_cleanup(session, cleanup, host)
-            stage = publish.on_host(current_app, "destroy", message)
-            made.append((cleanup.id, metering.CLEANUP, stage))
-    return made
+    def _reconcile(self, host: str, backlog: Backlog) -> None:
+        if not backlog.is_long(publish.control_queue("reconcile")):
+            publish.control(current_app, "reconcile", host).apply_async()
 
 
 class SweepStep(bootsteps.StartStopStep):

@@ -18,10 +18,10 @@ from app.config import settings
 from app.domain import states
 from app.domain.message import ABSENT, DONE, Key, Outcome
 from app.domain.message import outcome as read_outcome
-from app.errors import NovellaError
+from app.errors import Invalid, NovellaError
 from app.failpoints import reach
 from app.models import Action
-from app.store import actions, cleanups
+from app.store import actions, cleanups, ringing
 from app.store.database import reading, transaction
 from app.tasks import board, publish, results
 from app.tasks.control import claim as claiming
@@ -29,6 +29,7 @@ from app.tasks.control import reconcile as reconciling
 from app.tasks.control import schedule as scheduling
 from app.tasks.control import verdict
 from app.tasks.results import ActionFailed
+from app.tasks.workflow import SLOW
 
 log = logs.get(__name__)
 
@@ -81,7 +82,11 @@ def claim(self: Task, request_id: str) -> None:
 @shared_task(bind=True, name="novella.settle", ignore_result=False, throws=(ActionFailed,))
 def settle(self: Task, outcome: dict[str, Any]) -> dict[str, Any]:
     """Write a host's outcome into the row, if the row still stands where the host was sent."""
-    read = read_outcome(outcome)
+    try:
+        read = read_outcome(outcome)
+    except Invalid as error:
+        log.warning("outcome refused", reason=error.message, code=error.code)
+        raise Ignore from error
     reach(f"settle-{read.key.stage}.before")
     ids = {"server_id": read.server_id, "task_id": read.key.action_id}
     with logs.bound(request_id=read.request_id, **ids):
@@ -116,8 +121,11 @@ def _settle(task: Task, read: Outcome) -> dict[str, Any]:
 @shared_task(name="novella.reconcile")
 def reconcile(host: str) -> None:
     """Bring the rows in line with a host's newest inventory."""
+    reach("reconcile.before")
     with logs.bound(host=host):
-        for action in reconciling.reconcile(host):
+        begun = reconciling.reconcile(host)
+        reach("reconcile.after")
+        for action in begun:
             publish.ring([action])
 
 
@@ -161,6 +169,8 @@ def _host_signature(action: Action) -> Any:
         if held is None or held.stage != action.stage:
             return None
         server = actions.server_of(session, held)
+        if not ringing.dispatchable(session, held, SLOW):
+            return None  # its host has enough to do; the ring sends it when there is room
         return server and publish.host_stage(session, current_app, held, server)
 
 

@@ -61,6 +61,8 @@ def _commit(session: Session, action: Action, server: Server) -> None:
     host = hosts.get(session, action.host or "")
     if host is None or host.state != hosts.UP:
         action.next_ring_at = clock(session) + 1.0
+        action.message = f"built; waiting for host {action.host} to be up again"
+        action.revision += 1
         return
     host.failed_builds = 0
     actions.end_event(session, action)

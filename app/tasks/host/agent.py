@@ -40,6 +40,7 @@ AGENTS: dict[str, Agent] = {}
 HEALTH_SECONDS = 5.0
 TIDY_SECONDS = 60.0
 CLOUD_SECONDS = 120.0
+TOMBSTONE_SECONDS = 30 * 86400.0
 EXIT_SOFTWARE, EXIT_CONFIG = 70, 78
 
 
@@ -98,6 +99,7 @@ class Agent:
             ("health", self._health_loop),
             ("progress", ProgressPoster(self.intake.tasks, self.ended).loop),
             ("tidy", self._tidy_loop),
+            ("guard", lambda: self.intake.guard(self.ended)),
         )
         for name, loop in loops:
             threading.Thread(
@@ -188,11 +190,23 @@ class Agent:
 
     def _tidy_loop(self) -> None:
         """In a thread of its own: looking for what is unused must not delay a heartbeat."""
-        while not self.ended.wait(TIDY_SECONDS):
+        while not self.ended.is_set():
             try:
                 self.driver.tidy()
+                self._forget_tombstones()
             except HostFault as error:
                 log.warning("not tidied", host=self.name, error=error.message)
+            self.ended.wait(TIDY_SECONDS)
+
+    def _forget_tombstones(self) -> None:
+        """Records of removals that nobody may ask for again, if nothing of the server is here."""
+        old = self.journal.tombstones(time.time() - TOMBSTONE_SECONDS)
+        if not old:
+            return
+        found = self.driver.inventory()
+        here = {guest.server_id for guest in found.guests} | {*found.disks, *found.dhcp}
+        if found.complete:
+            self.journal.forget(sorted(old - here), time.time() - TOMBSTONE_SECONDS)
 
     @property
     def uuid(self) -> str:

@@ -13,12 +13,14 @@ from app.failpoints import reach
 from app.tasks.host.effects import Effects
 from app.tasks.host.journal import DONE as RECORD_DONE
 from app.tasks.host.journal import Journal, Record
-from app.tasks.host.room import Room
+from app.tasks.host.room import MAX_SLOW, SLOW, Room
 from app.tasks.host.running import Running, RunningTasks
 
 log = logs.get(__name__)
 JOIN_SECONDS = 60.0
+WAIT_SECONDS = 2 * JOIN_SECONDS
 MAX_STARTS = 3
+EXIT_SOFTWARE = 70
 
 
 class Intake:
@@ -31,14 +33,24 @@ class Intake:
         self.room = room
         self.tasks = RunningTasks()
         self._accepting = threading.Lock()
+        self._unwritten: dict[str, Outcome] = {}
 
     def handle(self, message: HostMessage) -> Outcome | None:
         """The message's outcome, or None when there is nothing to say (dropped, superseded)."""
-        with self._accepting:
-            answer, record = self._accept(message)
-            if record is None:
-                return answer
-            task = self.tasks.admit(message.key, message.server_id)
+        try:
+            with self._accepting:
+                answer, record = self._accept(message)
+                if record is None:
+                    return answer
+                if self._is_full(message.key.stage):
+                    log.info(
+                        "dropped: no thread to spare; it is rung again", stage=record.key.stage
+                    )
+                    return None
+                task = self.tasks.admit(message.key, message.server_id)
+        except HostFault as error:
+            # Nothing was begun, and without a record nothing may be: that is an answer, too.
+            return self._keep(self._failed(message, Fault(error.code, error.message, True)))
         if task is None:
             return None
         try:
@@ -46,11 +58,37 @@ class Intake:
         finally:
             self.tasks.leave(task)
 
+    def guard(self, ended: threading.Event) -> None:
+        """End the worker when a cancelled task goes on for JOIN_SECONDS, until `ended`.
+
+        Its supervisor starts it anew, in a new session and with the hung thread gone.
+        """
+        while not ended.wait(1.0):
+            for task in self.tasks.deaf(JOIN_SECONDS):
+                log.error(
+                    "a task ignores its cancellation: ending this worker for its supervisor to "
+                    "restart",
+                    server_id=task.server_id,
+                    stage=task.key.stage,
+                )
+                os._exit(EXIT_SOFTWARE)
+
+    def _is_full(self, stage: str) -> bool:
+        return stage in SLOW and self.tasks.of_stages(SLOW) >= MAX_SLOW
+
+    def _keep(self, outcome: Outcome) -> Outcome:
+        """Remember what the journal could not take, while this process lives."""
+        self._unwritten[outcome.server_id] = outcome
+        return outcome
+
     def _accept(self, message: HostMessage) -> tuple[Outcome | None, Record | None]:
         """The answer to send without doing anything, or the record to run."""
         key = message.key
         known = self.journal.get(message.server_id)
         fresh = Record(message.server_id, key, message.kind)
+        told = self._unwritten.get(message.server_id)
+        if told is not None and told.key == key and not _is_owed(told):
+            return replace(told, request_id=message.request_id), None
         if known is None or known.key.fence < key.fence:
             self.journal.put(fresh)
             return None, fresh
@@ -64,8 +102,7 @@ class Intake:
             return None, fresh
         if known.state == RECORD_DONE:
             stored = known.outcome
-            if stored is not None and stored.result == FAILED and key.stage == "destroy":
-                # A removal is owed until it is done: asked again, it is tried again.
+            if stored is not None and _is_owed(stored):
                 self.journal.put(fresh)
                 return None, fresh
             return (stored and replace(stored, request_id=message.request_id)), None
@@ -75,15 +112,20 @@ class Intake:
         try:
             with (
                 self.room.of(message.key.stage, task.cancel),
-                self.tasks.server(message.server_id, JOIN_SECONDS) as held,
+                self.tasks.server(task, WAIT_SECONDS) as held,
             ):
                 if not held:
-                    self._hopeless(message)
+                    raise Cancelled("an older task for this server does not end")
                 outcome = self._effect(message, record, task)
         except Cancelled as error:
             outcome = self._failed(message, Fault("cancelled", error.message, retriable=True))
         reach(f"{message.key.stage}.after")
-        if not self.journal.finish(record, outcome):
+        try:
+            kept = self.journal.finish(record, outcome)
+        except HostFault as error:
+            log.error("outcome not journalled", stage=message.key.stage, error=error.message)
+            return self._keep(outcome)
+        if not kept:
             # Still said: settle refuses it by its fence, and stores the result that stands.
             log.info("superseded", stage=message.key.stage, fence=message.key.fence)
             return outcome
@@ -96,10 +138,10 @@ class Intake:
         if record.starts >= MAX_STARTS - 1:
             text = f"the worker died {record.starts} times while doing this"
             return self._failed(message, Fault("worker_died", text, retriable=True))
-        self.journal.start(record)
-        task.started = True
-        reach(f"{message.key.stage}.before")
         try:
+            self.journal.start(record)
+            task.started = True
+            reach(f"{message.key.stage}.before")
             answer = self.effects.of(message.key.stage)(message, task)
         except HostFault as error:
             return self._failed(message, Fault(error.code, error.message, error.retriable))
@@ -112,14 +154,6 @@ class Intake:
             text = f"{message.key.stage} raised {type(error).__name__}: see the host's log"
             return self._failed(message, Fault("bug", text, retriable=True))
         return self._outcome(message, answer.result, power_state=answer.power_state)
-
-    def _hopeless(self, message: HostMessage) -> None:
-        log.error(
-            "an older task ignores its cancellation: ending this worker for its supervisor to "
-            "restart",
-            server_id=message.server_id,
-        )
-        os._exit(70)
 
     def _failed(self, message: HostMessage, fault: Fault) -> Outcome:
         log.warning("stage failed", stage=message.key.stage, code=fault.code, error=fault.message)
@@ -141,3 +175,8 @@ class Intake:
             known_fence=known_fence,
             request_id=message.request_id,
         )
+
+
+def _is_owed(outcome: Outcome) -> bool:
+    """A removal is owed until it is done: asked again, it is tried again."""
+    return outcome.result == FAILED and outcome.key.stage == "destroy"

@@ -12,6 +12,7 @@ from app import logs
 from app.domain.guest import RUNNING, SHUTDOWN, Inventory
 from app.domain.message import DONE, Outcome
 from app.errors import HostFault
+from app.failpoints import Step
 from app.tasks import board
 from app.tasks.board import Entry, Posting
 from app.topology import topology
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 log = logs.get(__name__)
 RETRY_SECONDS = 2.0
+POST = Step("inventory.post")
 
 
 class InventoryPoster:
@@ -83,7 +85,8 @@ class InventoryPoster:
             fences[server_id] -= 1
         self._forget_restarted(found)
         self.generation += 1
-        board.post_inventory(self._posting(session, found, fences, busy))
+        with POST:
+            board.post_inventory(self._posting(session, found, fences, busy))
         self.session = session
         agent.beat()
         queue = topology().queue("novella.reconcile")
@@ -116,6 +119,7 @@ class InventoryPoster:
             facts=self._facts(),
             guests=guests,
             leftovers=tuple((server_id, fences.get(server_id, 0)) for server_id in left),
+            leases=found.leases,
         )
 
     def _facts(self) -> dict[str, object]:

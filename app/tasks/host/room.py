@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from app.errors import Cancelled
 
 SLOW = frozenset({"build"})
+MAX_SLOW = 48
+"""Slow tasks here, waiting ones too: the worker's other threads stay free for quick ones."""
 POLL_SECONDS = 0.2
 
 

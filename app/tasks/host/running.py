@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from app.domain.message import Key
+from app.errors import Cancelled
 from app.tasks.board import Sighting
+
+POLL_SECONDS = 0.2
 
 
 @dataclass
@@ -21,6 +25,12 @@ class Running:
     percent: int = 0
     message: str = ""
     started: bool = False
+    cancelled_at: float | None = None
+
+    def stop(self) -> None:
+        """Ask it to end; it has only so long (see `RunningTasks.deaf`)."""
+        self.cancelled_at = self.cancelled_at or time.monotonic()
+        self.cancel.set()
 
     def sighting(self) -> Sighting:
         """What the heartbeat says of it."""
@@ -42,7 +52,7 @@ class RunningTasks:
                 return None
             for other in self._tasks.values():
                 if other.server_id == server_id and other.key.fence < key.fence:
-                    other.cancel.set()
+                    other.stop()
             self._tasks[key] = Running(key, server_id)
             return self._tasks[key]
 
@@ -52,16 +62,34 @@ class RunningTasks:
             self._tasks.pop(task.key, None)
 
     @contextmanager
-    def server(self, server_id: str, timeout: float) -> Iterator[bool]:
-        """Hold the server's lock; yields False when it could not be had in `timeout` s."""
+    def server(self, task: Running, timeout: float) -> Iterator[bool]:
+        """Hold the lock of the task's server; yields False when it was not had in `timeout` s.
+
+        Raises Cancelled when the task is cancelled while it waits.
+        """
         with self._lock:
-            lock = self._servers.setdefault(server_id, threading.Lock())
-        held = lock.acquire(timeout=timeout)
+            lock = self._servers.setdefault(task.server_id, threading.Lock())
+        deadline = time.monotonic() + timeout
+        while not (held := lock.acquire(timeout=POLL_SECONDS)) and time.monotonic() < deadline:
+            if task.cancel.is_set():
+                raise Cancelled("cancelled while waiting for the server's older task")
         try:
             yield held
         finally:
             if held:
                 lock.release()
+
+    def deaf(self, seconds: float) -> list[Running]:
+        """Tasks that are still here `seconds` after they were cancelled."""
+        limit = time.monotonic() - seconds
+        with self._lock:
+            tasks = list(self._tasks.values())
+        return [one for one in tasks if one.cancelled_at is not None and one.cancelled_at < limit]
+
+    def of_stages(self, stages: frozenset[str]) -> int:
+        """How many tasks of these stages are here, waiting ones too."""
+        with self._lock:
+            return sum(task.key.stage in stages for task in self._tasks.values())
 
     def is_running(self, server_id: str) -> bool:
         """Whether a task for the server is here."""

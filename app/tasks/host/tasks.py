@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any
 
 from celery import shared_task
 from celery.exceptions import Ignore
 
 from app import logs
-from app.domain.message import host_message
+from app.domain.message import host_message, to_message
 from app.errors import HostFault, Invalid
 from app.tasks import board
 from app.tasks.host.agent import AGENTS
@@ -23,7 +23,7 @@ def _stage(data: dict[str, Any]) -> dict[str, Any]:
     try:
         message = host_message(data)
     except Invalid as error:
-        log.warning("message refused", reason=error.message)
+        log.warning("message refused", reason=error.message, code=error.code)
         raise Ignore from error
     agent = AGENTS.get(message.host)
     if agent is None:
@@ -39,7 +39,8 @@ def _stage(data: dict[str, Any]) -> dict[str, Any]:
         if outcome is None:
             raise Ignore
         log.info("done", stage=message.key.stage, result=outcome.result)
-        return asdict(outcome)
+        # As it was asked: whoever sent that message reads this answer.
+        return to_message(replace(outcome, version=message.version))
 
 
 for _name in HOST_EFFECTS:

@@ -11,6 +11,7 @@ from threading import Event
 from app.domain.guest import Guest
 from app.domain.message import BuildPlan
 from app.errors import Cancelled, HostFault, NovellaError
+from app.failpoints import Step
 from app.images.host_cache import HostCache
 from app.virt.driver import Report
 from app.virt.libvirt.domain_xml import Place, domain_xml
@@ -23,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 DOWNLOAD_SHARE = 70
 """Percent of a build's progress that the image's download is."""
+IMAGE, DEFINE, START = Step("spawn.image"), Step("spawn.define"), Step("spawn.start")
+KILL, UNDEFINE = Step("destroy.kill"), Step("destroy.undefine")
+RELEASE, FILES = Step("destroy.dhcp"), Step("destroy.files")
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,10 @@ def spawn(host: Host, plan: BuildPlan, cancel: Event, report: Report) -> Guest:
         report(90, "starting the guest, paused")
         _check(cancel, plan.server_id)
         mark = Mark(host.cloud_id, plan.server_id, plan.fence)
-        host.guests.define(plan.server_id, host.definition(plan, mark, networks))
-        host.guests.start_paused(plan.server_id)
+        with DEFINE:
+            host.guests.define(plan.server_id, host.definition(plan, mark, networks))
+        with START:
+            host.guests.start_paused(plan.server_id)
         _check(cancel, plan.server_id)
         guest = host.guests.get(plan.server_id)
         undo.pop_all()
@@ -80,10 +86,14 @@ def destroy(host: Host, server_id: str, fence: int) -> None:
         check_fence(guest, fence)
     host.storage.check_fence(server_id, fence)
     if guest is not None:
-        host.guests.kill(server_id)
-        host.guests.undefine(server_id)
-    host.networks.release(server_id)
-    host.storage.remove(server_id, fence)
+        with KILL:
+            host.guests.kill(server_id)
+        with UNDEFINE:
+            host.guests.undefine(server_id)
+    with RELEASE:
+        host.networks.release(server_id)
+    with FILES:
+        host.storage.remove(server_id, fence)
 
 
 def check_fence(guest: Guest, fence: int) -> None:
@@ -118,7 +128,9 @@ def _base_image(
     def downloading(percent: int, message: str) -> None:
         report(percent * DOWNLOAD_SHARE // 100, message)
 
-    with host.cache.lease(plan.image, cancel, downloading) as path:
+    with ExitStack() as held:
+        with IMAGE:
+            path = held.enter_context(host.cache.lease(plan.image, cancel, downloading))
         yield BaseImage(path, plan.image.disk_format)
 
 

@@ -7,7 +7,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import libvirt
@@ -19,6 +21,7 @@ logger = logging.getLogger(__name__)
 OPEN_SECONDS = 5.0
 RETRY_SECONDS = 30.0
 RETRY_PAUSE = 0.5
+CALL_SECONDS = 60.0
 KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 5, 3
 
 Result = TypeVar("Result")
@@ -90,14 +93,15 @@ class Connection:
         """`operation` on a live connection, again when libvirtd goes away under it.
 
         It must be safe to repeat. Gives up after RETRY_SECONDS, or when `cancel` is set.
-        Raises HostFault; Cancelled.
+        Raises HostFault, "too_slow" when libvirtd lives but does not answer in CALL_SECONDS;
+        Cancelled.
         """
         deadline = time.monotonic() + RETRY_SECONDS
         while True:
             try:
                 link = self.get()
                 with translated(step, server_id):
-                    return operation(link)
+                    return _within(CALL_SECONDS, step, server_id, partial(operation, link))
             except HostFault as fault:
                 if fault.code != "hypervisor_away" or time.monotonic() > deadline or self._closed:
                     raise
@@ -199,6 +203,28 @@ class _Opening:
         except libvirt.libvirtError as error:
             self._error = str(error)
         self._done.set()
+
+
+def _within(seconds: float, step: str, server_id: str, call: Callable[[], Result]) -> Result:
+    """`call` in a thread of its own: keepalive ends calls to a dead libvirtd, but not one that a
+    live libvirtd cannot finish, such as a question to a stopped QEMU. That thread stays behind.
+    """
+    answer: Future[Result] = Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(call())
+        except BaseException as error:  # noqa: BLE001  (raised again below)
+            answer.set_exception(error)
+
+    threading.Thread(target=work, name="libvirt-call", daemon=True).start()
+    try:
+        return answer.result(seconds)
+    except TimeoutError:
+        if answer.done():
+            raise
+        message = f"{_where(step, server_id)}: libvirtd did not finish within {seconds:.0f} s"
+        raise HostFault(message, code="too_slow") from None
 
 
 @contextmanager

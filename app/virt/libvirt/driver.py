@@ -17,6 +17,7 @@ from app.config import Settings
 from app.domain.guest import Guest, HostFacts, Inventory
 from app.domain.message import BuildPlan
 from app.errors import HostFault
+from app.failpoints import Step
 from app.images.host_cache import HostCache
 from app.virt.driver import Listener, Report
 from app.virt.libvirt import build, power, probe
@@ -30,6 +31,7 @@ from app.virt.libvirt.storage import GIB, Storage
 logger = logging.getLogger(__name__)
 
 HEALTHY_SECONDS = 5.0
+OPEN, LOOK, TIDY = Step("open"), Step("inventory.look"), Step("tidy")
 _NAMESPACE = uuid.UUID("0b1b1d3c-4c0c-5d62-8f39-0a6a6a2f4f10")
 
 
@@ -65,7 +67,8 @@ class LibvirtDriver:
 
     def open(self) -> None:
         """See the contract."""
-        self._connection.get()
+        with OPEN:
+            self._connection.get()
         logger.info("host %s uses virt_type %s", self.host_name, self.host.virt_type)
 
     def close(self) -> None:
@@ -86,15 +89,17 @@ class LibvirtDriver:
         complete = True
         parts: list[tuple[Any, ...]] = []
         host = self.host
-        for read in (host.guests.all, host.storage.servers, host.networks.servers):
+        for read in (host.guests.all, host.storage.servers, host.networks.leases):
             try:
-                parts.append(read())
+                with LOOK:
+                    parts.append(read())
             except (HostFault, OSError) as error:
                 logger.warning("the inventory lacks a part: %s", error)
                 complete = False
                 parts.append(())
-        guests, disks, dhcp = parts
-        return Inventory(guests, disks, dhcp, complete, probe.boot_id())
+        guests, disks, leases = parts
+        dhcp = tuple(sorted({server_id for server_id, _, _ in leases}))
+        return Inventory(guests, disks, dhcp, complete, probe.boot_id(), leases)
 
     def listen(self, listener: Listener) -> None:
         """See the contract."""
@@ -136,7 +141,8 @@ class LibvirtDriver:
 
     def tidy(self) -> None:
         """See the contract."""
-        self.host.cache.tidy(self._settings.cache_keep_hours * 3600.0)
+        with TIDY:
+            self.host.cache.tidy(self._settings.cache_keep_hours * 3600.0)
 
     def remove_networks(self) -> None:
         """Remove all networks of this cloud from the host, for bin/down; no guest may run."""

@@ -10,6 +10,7 @@ import libvirt
 
 from app.domain.message import BuildPlan, Nic
 from app.errors import HostFault
+from app.failpoints import Step
 from app.virt.libvirt import stale_bridge
 from app.virt.libvirt.abilities import abilities
 from app.virt.libvirt.connection import Connection, Link
@@ -23,6 +24,7 @@ Network = Any
 _IN_USE = re.compile(r"already in use by interface (\S+)")
 _LIVE = (libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE, 0)
 _CONFIG = (libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG, libvirt.VIR_NETWORK_XML_INACTIVE)
+NETWORK, ENTRY = Step("network.run"), Step("network.dhcp")
 _BOTH = (_LIVE[0] | _CONFIG[0], 0)
 
 
@@ -44,8 +46,10 @@ class Networks:
             index = counts.get(nic.network_id, 0)
             counts[nic.network_id] = index + 1
             name = dhcp_name(plan.hostname, plan.server_id, index)
-            self._ensure(nic, plan.server_id)
-            self._add(nic.network_id, Entry(nic.mac, nic.address, name), plan.server_id)
+            with NETWORK:
+                self._ensure(nic, plan.server_id)
+            with ENTRY:
+                self._add(nic.network_id, Entry(nic.mac, nic.address, name), plan.server_id)
         return {one: network_name(self._cloud_id, one) for one in counts}
 
     def wake(self, names: list[str], server_id: str) -> None:
@@ -69,12 +73,13 @@ class Networks:
 
         self._connection.run("remove DHCP entries", remove, server_id)
 
-    def servers(self) -> tuple[str, ...]:
-        """Servers that have a DHCP entry here."""
+    def leases(self) -> tuple[tuple[str, str, str], ...]:
+        """All servers' DHCP entries here: (server id, MAC, address)."""
 
-        def read(link: Link) -> set[str]:
+        def read(link: Link) -> list[tuple[str, str, str]]:
             every = [entry for one in self._ours(link) for entry in entries(one.XMLDesc(0))]
-            return {server for entry in every if (server := server_of(entry.name))}
+            named = [(server_of(entry.name), entry) for entry in every]
+            return [(server, entry.mac, entry.address) for server, entry in named if server]
 
         return tuple(sorted(self._connection.run("list DHCP entries", read)))
 

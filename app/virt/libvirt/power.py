@@ -9,6 +9,7 @@ from threading import Event
 from app.domain.guest import CRASHED, PAUSED, RUNNING, SHUTDOWN, SUSPENDED, Guest
 from app.domain.message import BuildPlan
 from app.errors import Cancelled, HostFault
+from app.failpoints import Step
 from app.virt.libvirt.build import Host, check_fence
 from app.virt.libvirt.mark import Mark
 
@@ -17,6 +18,11 @@ logger = logging.getLogger(__name__)
 BUTTON_SECONDS = 5.0
 """A booting guest does not hear the power button yet, so it is pressed again and again."""
 POLL_SECONDS = 0.2
+COMMIT, RUN = Step("commit.mark"), Step("commit.resume")
+WAKE_NETWORKS, RUN_AGAIN = Step("commit.networks"), Step("commit.start")
+APPLY, UNPAUSE, WAKE = Step("start.mark"), Step("start.unpause"), Step("start.wake")
+SHUT_DOWN, FORCE, STOPPED = Step("stop.button"), Step("stop.force"), Step("stop.mark")
+DEFINE, BOOT = Step("boot.define"), Step("boot.start")
 
 
 def commit(host: Host, server_id: str, fence: int) -> Guest:
@@ -24,15 +30,19 @@ def commit(host: Host, server_id: str, fence: int) -> Guest:
     guest = _committable(host, server_id)
     check_fence(guest, fence)
     try:
-        host.guests.set_mark(server_id, committed=True, applied=fence)
+        with COMMIT:
+            host.guests.set_mark(server_id, committed=True, applied=fence)
     except HostFault:
         _committable(host, server_id)  # says so when the guest ended just now
         raise
     if guest.power_state == PAUSED:
-        host.guests.resume(server_id)
+        with RUN:
+            host.guests.resume(server_id)
     elif guest.power_state in (SHUTDOWN, CRASHED):
-        host.networks.wake(host.guests.networks(server_id), server_id)
-        host.guests.start(server_id)
+        with WAKE_NETWORKS:
+            host.networks.wake(host.guests.networks(server_id), server_id)
+        with RUN_AGAIN:
+            host.guests.start(server_id)
     return host.guests.get(server_id)
 
 
@@ -42,21 +52,23 @@ def start(host: Host, plan: BuildPlan, fence: int) -> Guest:
     if guest.power_state in (SHUTDOWN, CRASHED):
         _boot(host, plan, guest, fence)
     else:
-        host.guests.set_mark(plan.server_id, applied=fence)
+        with APPLY:
+            host.guests.set_mark(plan.server_id, applied=fence)
     if guest.power_state == PAUSED:
-        host.guests.resume(plan.server_id)
+        with UNPAUSE:
+            host.guests.resume(plan.server_id)
     elif guest.power_state == SUSPENDED:
-        host.guests.wake(plan.server_id)
+        with WAKE:
+            host.guests.wake(plan.server_id)
     return host.guests.get(plan.server_id)
 
 
 def stop(host: Host, server_id: str, fence: int, timeout: float, cancel: Event) -> Guest:
     """See the contract."""
     _committed(host, server_id, fence)
-    if not _shut_down(host, server_id, timeout, cancel):
-        logger.info("server %s did not shut down, forcing it off", server_id)
-        host.guests.kill(server_id)
-    host.guests.set_mark(server_id, applied=fence)
+    _end(host, server_id, timeout, cancel)
+    with STOPPED:
+        host.guests.set_mark(server_id, applied=fence)
     return host.guests.get(server_id)
 
 
@@ -70,8 +82,7 @@ def reboot(host: Host, plan: BuildPlan, fence: int, timeout: float, cancel: Even
         return guest
     if guest.power_state not in (SHUTDOWN, CRASHED):
         host.networks.attach(plan)  # what may fail comes before the guest is ended
-        if not timeout or not _shut_down(host, plan.server_id, timeout, cancel):
-            host.guests.kill(plan.server_id)
+        _end(host, plan.server_id, timeout, cancel)
     _boot(host, plan, guest, fence)
     return host.guests.get(plan.server_id)
 
@@ -84,8 +95,22 @@ def _boot(host: Host, plan: BuildPlan, guest: Guest, fence: int) -> None:
         raise HostFault(message, code="no_disk", retriable=False)
     networks = host.networks.attach(plan)
     mark = Mark(host.cloud_id, plan.server_id, guest.fence, committed=True, applied=fence)
-    host.guests.define(plan.server_id, host.definition(plan, mark, networks))
-    host.guests.start(plan.server_id)
+    with DEFINE:
+        host.guests.define(plan.server_id, host.definition(plan, mark, networks))
+    with BOOT:
+        host.guests.start(plan.server_id)
+
+
+def _end(host: Host, server_id: str, timeout: float, cancel: Event) -> None:
+    """Have the guest shut down, or end it when it does not within `timeout` s; at once when 0."""
+    if timeout:
+        with SHUT_DOWN:
+            obeyed = _shut_down(host, server_id, timeout, cancel)
+        if obeyed:
+            return
+        logger.info("server %s did not shut down, forcing it off", server_id)
+    with FORCE:
+        host.guests.kill(server_id)
 
 
 def _shut_down(host: Host, server_id: str, timeout: float, cancel: Event) -> bool:

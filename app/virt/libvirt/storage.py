@@ -16,6 +16,7 @@ from pathlib import Path
 
 from app.domain.message import BuildPlan
 from app.errors import HostFault
+from app.failpoints import Step
 from app.virt.libvirt.child import run
 from app.virt.libvirt.config_drive import config_drive
 from app.virt.libvirt.connection import translated
@@ -24,6 +25,8 @@ QEMU_IMG_SECONDS = 120
 GIB = 1024**3
 _FENCED = re.compile(r"(?:disk|config)-(\d+)\.(?:qcow2|iso)\Z")
 _OWNER = "owner.json"
+FOLDER, OVERLAY = Step("disk.folder"), Step("disk.overlay")
+NAME, CONFIG_DRIVE = Step("disk.name"), Step("disk.config-drive")
 
 
 @dataclass(frozen=True)
@@ -61,16 +64,20 @@ class Storage:
         Raises HostFault "image_too_big", "no_disk", "foreign_files" or "disk_full"; Cancelled.
         """
         with translated("create disks", plan.server_id):
-            self._claim(plan)
+            with FOLDER:
+                self._claim(plan)
             disk = self.disk(plan.server_id, plan.fence)
             temporary = disk.with_name(f".{disk.name}.part")
             try:
-                _overlay(plan, base, temporary, cancel)
-                _settle(temporary, disk)
+                with OVERLAY:
+                    _overlay(plan, base, temporary, cancel)
+                with NAME:
+                    _settle(temporary, disk)
             finally:
                 temporary.unlink(missing_ok=True)
             drive = self.config_drive(plan.server_id, plan.fence)
-            _write(drive, config_drive(plan))
+            with CONFIG_DRIVE:
+                _write(drive, config_drive(plan))
 
     def remove(self, server_id: str, fence: int) -> None:
         """Remove the server's files, if they are ours. Raises HostFault "newer_fence"."""

@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 from app.errors import Conflict
 from app.models import Flavor
 from app.store import flavor_access, flavors, tenants
-from app.store.database import reading, transaction
+from app.store.database import reading
 from app.web import context
+from app.web.accepting import once
 from app.web.answers import answer
 from app.web.api import Route, documented
 from app.web.body import body
@@ -46,10 +47,13 @@ class FlavorAction(Route):
         ((action, given),) = wanted.items()
         rule, work = _ACTIONS[action]
         require(f"os_compute_api:os-flavor-access:{rule}")
-        with transaction() as session:
+
+        def changed(session: Session) -> Response:
             flavor = flavors.get(session, context.caller(), flavor_id, lock=True)
             work(session, flavor, given["tenant"])
             return answer(_shown(flavor, flavor_access.granted(session, flavor)))
+
+        return once(changed)
 
 
 def _add(session: Session, flavor: Flavor, project_id: str) -> None:

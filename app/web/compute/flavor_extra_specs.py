@@ -6,12 +6,14 @@ import re
 from typing import Any
 
 from flask import Response
+from sqlalchemy.orm import Session
 
 from app.domain import extra_specs
 from app.errors import Invalid
 from app.store import flavors
 from app.store.database import reading, transaction
 from app.web import context
+from app.web.accepting import once
 from app.web.answers import answer, nothing
 from app.web.api import Route, documented
 from app.web.body import body
@@ -49,9 +51,12 @@ class FlavorExtraSpecs(Route):
     def post(self, flavor_id: str) -> Response:
         """Add or replace extra specs."""
         given = _checked(body(schemas.EXTRA_SPECS)["extra_specs"])
-        with transaction() as session:
+
+        def work(session: Session) -> Response:
             flavors.set_specs(session, context.caller(), flavor_id, given)
-        return answer({"extra_specs": given})
+            return answer({"extra_specs": given})
+
+        return once(work)
 
 
 @ns.route("/v2.1/flavors/<flavor_id>/os-extra_specs/<key>")

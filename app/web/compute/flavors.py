@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import Response, request
+from sqlalchemy.orm import Session
 
 from app.errors import Invalid
 from app.models import Flavor, new_id
@@ -14,6 +15,7 @@ from app.store import flavors
 from app.store.database import reading, transaction
 from app.store.paging import Page
 from app.web import context, query
+from app.web.accepting import once
 from app.web.answers import answer, nothing
 from app.web.api import Route, documented
 from app.web.body import body, is_true
@@ -82,9 +84,12 @@ class Flavors(Route):
     def post(self) -> Response:
         """Make a flavor; sizes in MiB (ram, swap) and GiB (disk, ephemeral)."""
         made = _new(body(schemas.flavor(context.version()))["flavor"])
-        with transaction() as session:
+
+        def work(session: Session) -> Response:
             flavors.add(session, made)
-        return answer({"flavor": _whole()(made, views.audience())})
+            return answer({"flavor": _whole()(made, views.audience())})
+
+        return once(work)
 
 
 def _new(wanted: dict[str, Any]) -> Flavor:

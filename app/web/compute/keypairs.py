@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Response, request
+from sqlalchemy.orm import Session
 
 from app.models import Keypair
 from app.store import keypairs
 from app.store.database import reading, transaction
 from app.store.paging import Page
 from app.web import context, query
+from app.web.accepting import once
 from app.web.answers import answer, nothing
 from app.web.api import Route, documented
 from app.web.body import body
@@ -71,10 +73,13 @@ class Keypairs(Route):
             fingerprint=forge.fingerprint(public),
             type=kind,
         )
-        with transaction() as session:
+
+        def work(session: Session) -> Response:
             keypairs.add(session, context.caller(), row)
-        status = 201 if version >= TYPED else 200
-        return answer({"keypair": views.keypair_made(row, private, views.audience())}, status)
+            status = 201 if version >= TYPED else 200
+            return answer({"keypair": views.keypair_made(row, private, views.audience())}, status)
+
+        return once(work)
 
 
 @ns.route("/v2.1/os-keypairs/<name>")

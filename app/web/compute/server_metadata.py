@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from flask import Response
+from sqlalchemy.orm import Session
 
 from app.errors import Invalid
 from app.store import server_listing, server_metadata
 from app.store.database import reading, transaction
 from app.web import context
+from app.web.accepting import once
 from app.web.answers import answer, nothing
 from app.web.api import Route, documented
 from app.web.body import body
@@ -31,9 +33,13 @@ class ServerMetadata(Route):
     def post(self, server_id: str) -> Response:
         """Add to a server's metadata, or change items of it."""
         given = body(schemas.METADATA_ITEMS)["metadata"]
-        with transaction() as session:
-            kept = server_metadata.merge(session, context.caller(), server_id, given)
-        return answer({"metadata": kept})
+
+        def work(session: Session) -> Response:
+            return answer(
+                {"metadata": server_metadata.merge(session, context.caller(), server_id, given)}
+            )
+
+        return once(work)
 
     @documented(ns, schemas.METADATA_ITEMS)
     def put(self, server_id: str) -> Response:

@@ -8,12 +8,14 @@ import uuid
 from typing import Any
 
 from flask import Response, request
+from sqlalchemy.orm import Session
 
 from app.errors import Forbidden, Invalid
 from app.models import ApplicationCredential
 from app.store import application_credentials, identity, users
 from app.store.database import reading, transaction
 from app.web import context, times
+from app.web.accepting import once
 from app.web.answers import answer, nothing
 from app.web.api import Route, documented
 from app.web.body import body
@@ -59,11 +61,14 @@ class ApplicationCredentials(Route):
             expires_at=_expiry(wanted.get("expires_at")),
             secret_hash=identity.hash_password(secret),
         )
-        with transaction() as session:
+
+        def work(session: Session) -> Response:
             application_credentials.add(session, made)
-        names = dict(context.token().roles)
-        shown = views.application_credential(made, names, context.base_url(), secret)
-        return answer({_KEY: shown}, 201)
+            names = dict(context.token().roles)
+            shown = views.application_credential(made, names, context.base_url(), secret)
+            return answer({_KEY: shown}, 201)
+
+        return once(work)
 
 
 @ns.route("/v3/users/<user_id>/application_credentials/<credential_id>")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import uuid
 
 from flask import Response, request
+from sqlalchemy.orm import Session
 
 from app.errors import Invalid
 from app.models import Project
 from app.store import projects
 from app.store.database import reading, transaction
 from app.web import context, query
+from app.web.accepting import once
 from app.web.answers import answer, nothing
 from app.web.api import Route, documented
 from app.web.body import body
@@ -75,9 +77,12 @@ class Projects(Route):
         made = Project(id=uuid.uuid4().hex, domain_id=domain_id, enabled=True, description="")
         for name, value in fields.columns(wanted, _COLUMNS).items():
             setattr(made, name, value)
-        with transaction() as session:
+
+        def work(session: Session) -> Response:
             projects.add(session, made)
-        return _answer(made, 201)
+            return _answer(made, 201)
+
+        return once(work)
 
 
 @ns.route("/v3/projects/<project_id>")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import uuid
 
 from flask import Response, request
+from sqlalchemy.orm import Session
 
 from app.models import Role
 from app.store import roles
 from app.store.database import reading, transaction
 from app.web import context
+from app.web.accepting import once
 from app.web.answers import answer, nothing
 from app.web.api import Route, documented
 from app.web.body import body
@@ -43,9 +45,12 @@ class Roles(Route):
         made = Role(id=uuid.uuid4().hex, description="")
         for name, value in fields.columns(body(schemas.NEW_ROLE)["role"], _COLUMNS).items():
             setattr(made, name, value)
-        with transaction() as session:
+
+        def work(session: Session) -> Response:
             roles.add(session, made)
-        return _answer(made, 201)
+            return _answer(made, 201)
+
+        return once(work)
 
 
 @ns.route("/v3/roles/<role_id>")

@@ -6,12 +6,14 @@ import uuid
 from typing import Any
 
 from flask import Response, request
+from sqlalchemy.orm import Session
 
 from app.errors import Unauthorized
 from app.models import User
 from app.store import identity, users
 from app.store.database import reading, transaction
 from app.web import context, query
+from app.web.accepting import once
 from app.web.answers import answer, nothing
 from app.web.api import Route, documented
 from app.web.body import body
@@ -69,9 +71,12 @@ class Users(Route):
         made = User(id=uuid.uuid4().hex, domain_id=domain_id, enabled=True, description="")
         for name, value in _columns(wanted).items():
             setattr(made, name, value)
-        with transaction() as session:
+
+        def work(session: Session) -> Response:
             users.add(session, made)
-        return _answer(made, 201)
+            return _answer(made, 201)
+
+        return once(work)
 
 
 @ns.route("/v3/users/<user_id>")
@@ -118,10 +123,14 @@ class Password(Route):
         if not identity.password_matches(known, wanted["original_password"]) or known is None:
             raise Unauthorized(DENIED)
         fresh = identity.hash_password(wanted["password"])
-        with transaction() as session:
+
+        def work(session: Session) -> Response:
             users.change_password(session, user_id, known, fresh)
+            return nothing()
+
+        changed = once(work)
         context.web().tokens.revocations.expire()
-        return nothing()
+        return changed
 
 
 @ns.route("/v3/users/<user_id>/projects")

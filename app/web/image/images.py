@@ -7,13 +7,15 @@ from typing import Any
 from urllib.parse import urlencode
 
 from flask import Response, request
+from sqlalchemy.orm import Session
 
 from app.errors import Forbidden, Invalid
 from app.models import Image, new_id
 from app.store import images
-from app.store.database import reading, transaction
+from app.store.database import reading
 from app.store.paging import Page
 from app.web import context, query, times
+from app.web.accepting import once
 from app.web.answers import answer
 from app.web.api import Route, documented
 from app.web.body import body
@@ -75,11 +77,14 @@ class Images(Route):
     def post(self) -> Response:
         """Make an image's record; its data comes with PUT on its file."""
         row = _new(body(schemas.IMAGE))
-        with transaction() as session:
+
+        def work(session: Session) -> Response:
             made = images.add(session, row)
-        location = f"{context.base_url()}/image/v2/images/{made.id}"
-        methods = {"OpenStack-image-import-methods": ",".join(schemas.IMPORT_METHODS)}
-        return answer(views.image(made), 201, {"Location": location, **methods})
+            location = f"{context.base_url()}/image/v2/images/{made.id}"
+            methods = {"OpenStack-image-import-methods": ",".join(schemas.IMPORT_METHODS)}
+            return answer(views.image(made), 201, {"Location": location, **methods})
+
+        return once(work)
 
 
 def _wanted() -> images.ImageQuery:

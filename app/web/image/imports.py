@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from flask import Response
+from sqlalchemy.orm import Session
 
 from app.store import image_data, images
-from app.store.database import transaction
 from app.web import context
+from app.web.accepting import once
 from app.web.answers import answer, nothing
 from app.web.api import Route, documented
 from app.web.body import body
@@ -36,9 +37,12 @@ class ImageImport(Route):
     def post(self, image_id: str) -> Response:
         """Put an image's staged data to use: it is active with this answer."""
         body(schemas.IMPORT)
-        with transaction() as session:
+
+        def work(session: Session) -> Response:
             image_data.import_staged(session, context.caller(), image_id)
-        return nothing(202)
+            return nothing(202)
+
+        return once(work)
 
 
 @ns.route("/v2/images/<image_id>/actions/deactivate")
@@ -47,9 +51,12 @@ class Deactivate(Route):
 
     def post(self, image_id: str) -> Response:
         """Withhold an image's data: only administrators read it, and no server boots from it."""
-        with transaction() as session:
+
+        def work(session: Session) -> Response:
             images.set_active(session, context.caller(), image_id, False)
-        return nothing()
+            return nothing()
+
+        return once(work)
 
 
 @ns.route("/v2/images/<image_id>/actions/reactivate")
@@ -58,6 +65,9 @@ class Reactivate(Route):
 
     def post(self, image_id: str) -> Response:
         """Put a deactivated image back to use."""
-        with transaction() as session:
+
+        def work(session: Session) -> Response:
             images.set_active(session, context.caller(), image_id, True)
-        return nothing()
+            return nothing()
+
+        return once(work)

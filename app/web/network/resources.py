@@ -88,6 +88,8 @@ def refused() -> Response:
 class Collection(Route):
     """A list that cannot be added to."""
 
+    keyless = "it refuses everything"
+
     def post(self) -> Response:
         """Refused: nothing can be made here."""
         return refused()

@@ -16,6 +16,7 @@ from app.store import hosts_admin, plans
 from app.store import joining as rows
 from app.store.database import reading
 from app.web import context
+from app.web.accepting import once
 from app.web.answers import answer
 from app.web.api import Route, documented
 from app.web.body import Json, Schema, body, only, parsed
@@ -60,12 +61,14 @@ class JoinTokens(Route):
         """Make a token for `novella host join`; it is valid for `minutes` (15)."""
         minutes = body(TOKEN).get("minutes", joining.DEFAULT_MINUTES)
         made = joining.make_token(_keys(), minutes * 60)
-        return _secret({"token": made, "expires_at": micros_z(time.time() + minutes * 60)}, 201)
+        told = {"token": made, "expires_at": micros_z(time.time() + minutes * 60)}
+        return once(lambda session: _secret(told, 201))
 
 
 @ns.route("/join")
 class Join(Route):
     public = True  # the body's token opens it
+    keyless = "it only reads, and the caller has no project"
 
     @ns.doc(security=[])
     @documented(ns, JOIN)
@@ -92,6 +95,7 @@ class Join(Route):
 @ns.route("/standing")
 class Standing(Route):
     public = True  # the body's token opens it
+    keyless = "it only reads, and the caller has no project"
 
     @ns.doc(security=[])
     @documented(ns, STANDING)

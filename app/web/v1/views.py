@@ -39,6 +39,8 @@ def task(
 ) -> dict[str, Any]:
     """A task's document. Hosts and tracebacks are for administrators."""
     progress, message = standing(action.progress, action.message, live.get(action.id))
+    if message and action.host and not caller.is_admin:
+        message = message.replace(f"host {action.host}", "its host")
     here = f"{base}/v1/tasks/{action.id}"
     return {
         "id": action.id,

@@ -1,0 +1,80 @@
+"""Ports with what they belong to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, exists, select
+from sqlalchemy.orm import Session
+
+from app.models import Cleanup, Port, Server, ServerNic, Subnet
+from app.store import addresses, cleanups
+
+
+@dataclass(frozen=True)
+class PortRow:
+    """A port. `owed`: a host has still to let go of it; `gone`: its server is deleted."""
+
+    id: str
+    mac: str
+    address: str
+    network_id: str
+    subnet_network_id: str
+    cidr: str
+    gateway: str | None
+    server_id: str | None
+    gone: bool
+    owed: bool
+
+
+def ports(session: Session) -> list[PortRow]:
+    """Every port."""
+    owed = exists().where(Cleanup.server_id == Port.server_id)
+    query: Any = (
+        select(
+            Port.id,
+            Port.mac,
+            Port.address,
+            Port.network_id,
+            Subnet.network_id,
+            Subnet.cidr,
+            Subnet.gateway_ip,
+            Port.server_id,
+            Server.deleted_at.is_not(None),
+            owed,
+        )
+        .join(Subnet, Subnet.id == Port.subnet_id)
+        .outerjoin(Server, Server.id == Port.server_id)
+        .order_by(Port.server_id, Port.position, Port.id)
+    )
+    return [PortRow(*row) for row in session.execute(query)]
+
+
+def nics_without_port(session: Session) -> list[tuple[str, int, str]]:
+    """(server id, position, host) of interfaces that a placed server asked for and lacks."""
+    has = exists().where(Port.server_id == Server.id, Port.position == ServerNic.position)
+    rows = session.execute(
+        select(Server.id, ServerNic.position, Server.host)
+        .join(ServerNic, ServerNic.server_id == Server.id)
+        .where(Server.deleted_at.is_(None), Server.host.is_not(None), ~has)
+        .order_by(Server.id, ServerNic.position)
+    )
+    return [(row[0], row[1], row[2] or "") for row in rows]
+
+
+def release(session: Session, server_id: str) -> bool:
+    """Free the addresses of a deleted server that no host has to let go of any more."""
+    server = session.scalars(
+        select(Server).where(Server.id == server_id).with_for_update()
+    ).one_or_none()
+    if server is None or server.deleted_at is None or cleanups.any_of(session, server_id):
+        return False
+    addresses.release(session, server_id)
+    return True
+
+
+def drop(session: Session, port_id: str) -> bool:
+    """Remove a port that belongs to no server."""
+    session.execute(delete(Port).where(Port.id == port_id, Port.server_id.is_(None)))
+    return True

@@ -1,0 +1,85 @@
+"""The ring: what is due is sent again, one message a request and stage, within limits.
+
+Copies are harmless: taking a due row moves its next ring on.
+"""
+
+from __future__ import annotations
+
+from celery import Signature, chain, current_app
+from sqlalchemy.orm import Session
+
+from app import logs
+from app.models import Host
+from app.store import hosts, ringing
+from app.store.database import transaction
+from app.tasks import messages, metering, publish
+from app.tasks.control.backlog import Backlog
+from app.tasks.workflow import SLOW
+
+log = logs.get(__name__)
+HELD_BACK_SECONDS = 5.0
+"""Until what was not sent for want of room, in a queue or at a host, is looked at again."""
+
+Requests = dict[tuple[str, str], list[str]]
+ForHosts = list[tuple[str, str, Signature]]
+
+
+def ring_due(backlog: Backlog) -> None:
+    """Send what is due. Raises one of AWAY when the broker is; what was not sent stays due."""
+    with transaction() as session:
+        requests, for_hosts, held_back = _take(session)
+    for stage, request_id in list(requests):
+        if backlog.is_long(publish.control_queue(stage)):
+            held_back += requests.pop((stage, request_id))
+    if held_back:
+        with transaction() as session:
+            ringing.not_sent(session, held_back, HELD_BACK_SECONDS)
+    _send(requests, for_hosts)
+
+
+def _take(session: Session) -> tuple[Requests, ForHosts, list[str]]:
+    """What is due, by control stage and request; for hosts; and what their room holds back."""
+    requests: Requests = {}
+    for_hosts: ForHosts = []
+    held_back: list[str] = []
+    reachable = ringing.names_in_state(session, (hosts.UP, hosts.RECONCILING))
+    for action, server in ringing.due_actions(session, reachable):
+        if not publish.is_on_host(action):
+            requests.setdefault((action.stage, action.request_id), []).append(action.id)
+        elif ringing.dispatchable(session, action, SLOW):
+            message = publish.host_stage(session, current_app, action, server)
+            for_hosts += [(action.id, action.stage, message)] if message else []
+        else:
+            held_back.append(action.id)
+    return requests, for_hosts + _for_cleanups(session, reachable), held_back
+
+
+def _for_cleanups(session: Session, reachable: list[str]) -> ForHosts:
+    """(id, what it counts as, message) of each cleanup whose ring is due."""
+    made = []
+    for cleanup in ringing.due_cleanups(session, reachable):
+        host = session.get(Host, cleanup.host)
+        if host is not None and messages.understands(host):
+            message = messages.for_cleanup(session, cleanup, host)
+            stage = publish.on_host(current_app, "destroy", message)
+            made.append((cleanup.id, metering.CLEANUP, stage))
+    return made
+
+
+def _send(requests: Requests, for_hosts: ForHosts) -> None:
+    unsent = {one for ids in requests.values() for one in ids} | {one[0] for one in for_hosts}
+    rung: list[str] = []
+    try:
+        for (stage, request_id), ids in sorted(requests.items()):
+            publish.control(current_app, stage, request_id).apply_async()
+            unsent -= set(ids)
+            rung += [stage] * len(ids)
+        for row_id, stage, message in for_hosts:
+            chain(message, publish.settle(current_app), app=current_app).apply_async()
+            unsent.discard(row_id)
+            rung.append(stage)
+    finally:
+        if unsent:
+            with transaction() as session:
+                ringing.not_sent(session, sorted(unsent))
+    metering.count_rings(rung)

@@ -1,0 +1,57 @@
+"""Whatever can die has a test in which it does: a new step or task without one is found here."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import pytest
+
+from app import failpoints
+from app.tasks.workflow import WORKFLOWS
+from app.topology import topology
+
+pytest.importorskip("libvirt")
+
+from tests.integration import (  # noqa: E402  (they need libvirt)
+    test_steps_create,
+    test_steps_power,
+    test_steps_removal,
+)
+from tests.integration.stepping import AMBIENT  # noqa: E402
+
+FLOWS = (*test_steps_create.FLOWS, *test_steps_power.FLOWS, *test_steps_removal.FLOWS)
+WALKED = {moment for flow in FLOWS for moment in flow.moments}
+OUT_OF_REACH = {"start.wake"}
+"""libvirt's test driver cannot put a guest to sleep."""
+READS = {"novella.console"}
+"""Tasks that change nothing: who asked stops waiting, and may ask again."""
+
+
+def test_every_step_of_the_driver_is_walked() -> None:
+    for package in ("app.virt.libvirt", "app.tasks.host"):
+        for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+            if module.name != "reaper":  # a program
+                importlib.import_module(f"{package}.{module.name}")
+    walked = {moment.rpartition(".")[0] for moment in WALKED} | AMBIENT
+    assert set(failpoints.STEPS) - walked == OUT_OF_REACH
+
+
+def test_every_task_is_walked() -> None:
+    for task in set(topology().tasks) - READS:
+        stage = task.removeprefix("novella.")
+        moments = {m for m in WALKED if m.startswith((f"{stage}.", f"{stage}-"))}
+        assert {f"{stage}.before", f"{stage}.after"} <= moments or stage in (*AMBIENT, "settle")
+
+
+def test_every_stage_of_every_workflow_is_walked_on_both_sides() -> None:
+    for workflow in WORKFLOWS.values():
+        for step in workflow.steps:
+            for stage in {step.name, step.undo if step.on_host else None} - {None}:
+                if step.inline:
+                    continue
+                wanted = {f"{stage}.before", f"{stage}.after"}
+                if step.on_host:
+                    wanted |= {f"{stage}.journalled"}
+                    wanted |= {f"settle-{stage}.before", f"settle-{stage}.after"}
+                assert wanted <= WALKED, (workflow.kind, stage)
