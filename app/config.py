@@ -28,6 +28,7 @@ class Settings:
     state_dir: Path = Path("var")
     runtime_dir: Path | None = None
     database_url: str = ""
+    database_connections: int = 40
     broker_url: str = "redis://127.0.0.1:6379/0"
     result_url: str = ""
     log_level: str = "INFO"

@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from itsdangerous import BadData, URLSafeTimedSerializer
 
+from app.broker_url import address
 from app.config import Settings
 from app.errors import Conflict, Invalid, Unauthorized
 
@@ -53,31 +54,28 @@ def is_loopback(host: str | None) -> bool:
         return False
 
 
-def redis_for_hosts(settings: Settings, url: str, cloud_url: str) -> str:
-    """The Redis URL `url` for a machine that reaches the API by `cloud_url`.
+def broker_for_hosts(settings: Settings, url: str, cloud_url: str) -> str:
+    """The broker's URL `url` for a machine that reaches the API by `cloud_url`.
 
     `bin/up` lets its own Redis listen where the API does. Raises Conflict when no other machine
-    can reach that Redis.
+    can reach that broker.
     """
-    parts = urlsplit(url)
+    found = address(url)
     try:
         api_host = urlsplit(cloud_url).hostname
     except ValueError as error:
         raise Invalid(f"Invalid input for field url: {error}") from error
-    if not parts.scheme.startswith("redis"):
-        raise Conflict(f"Hosts cannot join over a broker of the kind {parts.scheme}: use Redis.")
-    if parts.hostname and not is_loopback(parts.hostname):
+    if not any(is_loopback(name) for name in found.names) or is_loopback(api_host):
         return url
-    if is_loopback(api_host):
-        return url
-    if is_loopback(settings.bind) or parts.hostname is None:
+    if is_loopback(settings.bind) or found.scheme != "redis":
         raise Conflict(
-            "This cloud's Redis listens on loopback only, so no other machine can join: set "
-            "NOVELLA_BIND to an address that hosts reach (or broker_url to a Redis that they "
-            "reach), and restart the cloud.",
+            "This cloud's broker listens on loopback only, so no other machine can join: set "
+            "NOVELLA_BIND to an address that hosts reach (or broker_url and result_url to a "
+            "broker and a Redis that they reach), and restart the cloud.",
             code="broker_on_loopback",
         )
     host = api_host if settings.bind in _EVERYWHERE else settings.bind
+    parts = found.servers[0]
     return parts._replace(netloc=_at_host(parts, host or "")).geturl()
 
 

@@ -5,6 +5,7 @@ Quorum queues are on disk before the broker confirms, and on most of its nodes w
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import Any
 
@@ -24,6 +25,10 @@ HEARTBEAT_SECONDS = 10
 SILENT_TIMES = 2
 """A queue that did not answer so many consumers one after the other is taken for dead."""
 _silent: Counter[str] = Counter()
+
+
+class Silent(RecoverableConnectionError):
+    """The broker took a question and has not answered it in time."""
 
 
 class Channel(pyamqp.Channel):
@@ -53,28 +58,48 @@ class Channel(pyamqp.Channel):
         """
         try:
             tag = super().basic_consume(queue, *args, **(kwargs | {"nowait": False}))
-        except (TimeoutError, InternalError) as error:
+        except (Silent, InternalError, ConnectionResetError) as error:
             _silent[queue] += 1
             raise RecoverableConnectionError(f"the queue {queue} does not answer") from error
         _silent.pop(queue, None)
         return tag
 
     def basic_publish_confirm(self, *args: Any, **kwargs: Any) -> Any:
-        """Publish; raises RecoverableConnectionError unless it is confirmed within read_timeout."""
+        """Publish; raises RecoverableConnectionError unless the broker has confirmed it."""
         try:
             return super().basic_publish_confirm(*args, **kwargs)
-        except TimeoutError as error:
-            # A late confirmation would be taken for that of the next message.
-            self.connection.collect()
-            raise RecoverableConnectionError("RabbitMQ did not confirm in time") from error
         except MessageNacked as error:
             raise RecoverableConnectionError("RabbitMQ refused the message") from error
+
+    def wait(self, *args: Any, **kwargs: Any) -> Any:
+        """Wait for an answer. Raises Silent, and lets the connection go, after read_timeout.
+
+        An answer that came later would be taken for that of the next question.
+        """
+        connection = self.connection
+        try:
+            return super().wait(*args, **kwargs)
+        except TimeoutError as error:
+            if connection is not None:
+                connection.collect()
+            raise Silent("RabbitMQ did not answer in time") from error
 
 
 class Connection(pyamqp.Connection):
     """A connection of such channels."""
 
     Channel = Channel
+
+    def drain_events(self, timeout: float | None = None) -> None:
+        """Take frames until one is an event. Raises TimeoutError after `timeout` seconds without
+        a frame, or without one of those, after read_timeout without any but heartbeats."""
+        if timeout is not None or not self.read_timeout:
+            super().drain_events(timeout)
+            return
+        deadline = time.monotonic() + self.read_timeout
+        while not self.blocking_read():
+            if time.monotonic() > deadline:
+                raise TimeoutError("nothing but heartbeats")
 
 
 class Transport(pyamqp.Transport):

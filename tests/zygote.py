@@ -2,8 +2,8 @@
 
 A worker that it starts is the real one, a process of its own that begins in Celery's `main`; only
 the second of importing is spared. One zygote serves one role, for the role's modules hook into
-the worker. `python -m tests.zygote MODULE...` reads lines `name<TAB>queues` and answers `started name
-pid`; when a worker ends it says `ended name status`.
+the worker. `python -m tests.zygote MODULE...` reads lines `name<TAB>queues` and answers
+`started name pid`; when a worker ends it says `ended name status`.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import click
 import redis
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.broker import AWAY, Probe, redis_client
 from app.cli import web_health
 from app.cli.output import as_json, print_json, print_table
 from app.config import Settings, settings
@@ -45,7 +46,7 @@ def _check(name: str, check: Callable[[Settings], str], configured: Settings) ->
         return {"part": name, "ok": True, "detail": check(configured)}
     except NovellaError as error:
         detail = error.message
-    except (SQLAlchemyError, redis.RedisError, OSError) as error:
+    except (SQLAlchemyError, *AWAY) as error:
         detail = str(error).strip().partition("\n")[0] or type(error).__name__
     return {"part": name, "ok": False, "detail": redact_text(detail)}
 
@@ -57,15 +58,12 @@ def _database(configured: Settings) -> str:
 
 
 def _broker(configured: Settings) -> str:
-    with _redis(configured.broker_url) as client:
+    Probe(configured.broker_url, SECONDS).ping()
+    if configured.results == configured.broker_url:
+        return redact_text(configured.broker_url)
+    with redis_client(configured.results, SECONDS) as client:
         client.ping()
-    return redact_text(configured.broker_url)
-
-
-def _redis(url: str) -> redis.Redis:
-    return redis.Redis.from_url(
-        url, socket_timeout=SECONDS, socket_connect_timeout=SECONDS, decode_responses=True
-    )
+    return redact_text(f"{configured.broker_url}, results in {configured.results}")
 
 
 def _web(configured: Settings) -> str:
@@ -94,7 +92,7 @@ def _work(configured: Settings) -> str:
         first = max(waiting, key=lambda one: one.oldest)
         told += f", the oldest for {first.oldest:.0f} s at {first.stage}"
         told += f", due since {max(one.overdue for one in waiting):.0f} s"
-    with suppress(redis.RedisError), _redis(configured.results) as client:
+    with suppress(redis.RedisError), redis_client(configured.results, SECONDS) as client:
         told += f"; rung again {sum(metering.rings(client).values())} times"
     return told
 

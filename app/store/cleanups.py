@@ -71,5 +71,6 @@ def write_off(session: Session, host: str) -> None:
     # All servers before the first claim is freed: that locks the host, and servers come first.
     locked = select(Server.id).where(Server.id.in_(owing)).order_by(Server.id).with_for_update()
     session.execute(locked)
-    for cleanup in session.scalars(owed.with_for_update()).all():
+    known = owed.where(Cleanup.server_id.in_(owing)).with_for_update()
+    for cleanup in session.scalars(known).all():
         done(session, cleanup.id, host, cleanup.fence)

@@ -17,6 +17,33 @@ from app.errors import Unavailable
 from app.models import now
 
 BUSY_SECONDS = 20
+POOL_SECONDS = 10
+"""How long who wants a connection waits while all are in use."""
+LIMITS = {
+    "statement_timeout": 20_000,
+    "lock_timeout": 10_000,
+    "idle_in_transaction_session_timeout": 60_000,
+}
+"""PostgreSQL's, in milliseconds: nobody waits for a row, or keeps one, without end."""
+_AGAIN = "two requests stood in each other's way; try again"
+_FULL = "the database's disk is full: make room there, then try again"
+_SAYS = {
+    "40001": _AGAIN,
+    "40P01": _AGAIN,
+    "53100": _FULL,
+    "53300": "the database has no connection left: raise its max_connections, or set "
+    "database_connections lower",
+    "55P03": "somebody else has locked a row for longer than 10 s; try again",
+    "57014": "the database took longer than 20 s; try again",
+    "57P03": "the database is starting or stopping; try again",
+    "25006": "the database takes no writes (is it a standby?); try again",
+}
+"""What these errors of PostgreSQL mean, by SQLSTATE."""
+_AWAY = "the database is away or overloaded; try again"
+_UNKNOWN = (
+    "the database went away while it committed: the outcome is unknown; repeat the request with "
+    "the same Idempotency-Key"
+)
 
 
 def make_engine(url: str) -> Engine:
@@ -27,23 +54,30 @@ def make_engine(url: str) -> Engine:
             connect_args={"timeout": BUSY_SECONDS},
             pool_size=20,
             max_overflow=200,
-            pool_timeout=10,
+            pool_timeout=POOL_SECONDS,
             hide_parameters=True,
         )
         event.listen(engine, "connect", _sqlite_pragmas)
         event.listen(engine, "begin", _sqlite_begin)
         return engine
+    limits = " ".join(f"-c {name}={value}" for name, value in LIMITS.items())
+    connections = settings().database_connections
+    kept = min(connections, 10)
     return create_engine(
         url,
-        pool_size=10,
-        max_overflow=30,
-        pool_timeout=10,
+        pool_size=kept,
+        max_overflow=connections - kept,
+        pool_timeout=POOL_SECONDS,
         pool_pre_ping=True,
         hide_parameters=True,
         connect_args={
             "connect_timeout": 5,
-            "options": "-c statement_timeout=20000 -c lock_timeout=10000"
-            " -c idle_in_transaction_session_timeout=60000 -c synchronous_commit=on",
+            # A server that vanished without a word is noticed within 20 s.
+            "keepalives_idle": 5,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 20_000,
+            "options": f"{limits} -c synchronous_commit=on",
         },
     )
 
@@ -76,10 +110,15 @@ def _reading_engine() -> Engine:
 def transaction() -> Iterator[Session]:
     """A session that writes: committed at the end of the block, rolled back on any error.
 
-    Raises Unavailable when the database cannot be reached or stays locked.
+    Raises Unavailable when the database cannot be reached or stays locked; with the code
+    `outcome_unknown` when it went away in mid-commit.
     """
-    with _translated(), Session(engine(), expire_on_commit=False) as session, session.begin():
+    with _translated(), Session(engine(), expire_on_commit=False) as session:
+        session.begin()
         yield session
+        session.flush()
+        with _committing():
+            session.commit()
 
 
 @contextmanager
@@ -105,9 +144,31 @@ def changed(session: Session, statement: Update | Delete) -> int:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (OperationalError, PoolTimeout) as error:
-        raise Unavailable("the database is away or overloaded; try again") from error
+    except PoolTimeout as error:
+        raise Unavailable(_AWAY) from error
     except DBAPIError as error:
-        if error.connection_invalidated:
-            raise Unavailable("the database is away") from error
-        raise
+        if not _passes(error):
+            raise
+        raise Unavailable(_words(error)) from error
+
+
+@contextmanager
+def _committing() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        raise Unavailable(_UNKNOWN, code="outcome_unknown") from error
+
+
+def _passes(error: DBAPIError) -> bool:
+    """Whether the same may work later."""
+    known = getattr(error.orig, "sqlstate", None) in _SAYS
+    return isinstance(error, OperationalError) or error.connection_invalidated or known
+
+
+def _words(error: DBAPIError) -> str:
+    if "disk is full" in str(error.orig):
+        return _FULL  # SQLite's words
+    return _SAYS.get(getattr(error.orig, "sqlstate", None) or "", _AWAY)

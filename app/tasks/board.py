@@ -140,7 +140,7 @@ def _beat(text: str) -> Beat | None:
 
 def post_control(beat: ControlBeat) -> None:
     """Post a scheduler worker's sign of life. Raises redis.RedisError."""
-    with client().pipeline(transaction=False) as pipe:
+    with client().pipeline(transaction=True) as pipe:
         pipe.sadd("controls", beat.name)
         pipe.set(f"control:{beat.name}", json.dumps(asdict(beat)), ex=CONTROL_TTL)
         pipe.execute()

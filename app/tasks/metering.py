@@ -1,4 +1,4 @@
-"""What only Redis knows of the cloud's work: how often doorbells were rung, how long queues are.
+"""What only Redis knows of the cloud's work: how often doorbells were rung.
 
 Counted where it happens, best effort: who counts never waits for it, and a flushed Redis begins
 at 0 again, which Prometheus takes for a restart. Everything else that is measured stands in the
@@ -35,11 +35,3 @@ def rings(client: redis.Redis) -> dict[str, int]:
     """Rings by stage since Redis began. Raises redis.RedisError."""
     found = cast(Mapping[str, str], client.hgetall(RINGS))
     return {stage: int(count) for stage, count in found.items()}
-
-
-def lengths(client: redis.Redis, queues: Sequence[str]) -> dict[str, int]:
-    """How many messages wait in each of these queues. Raises redis.RedisError."""
-    with client.pipeline(transaction=False) as pipe:
-        for queue in queues:
-            pipe.llen(queue)
-        return dict(zip(queues, pipe.execute(), strict=True))

@@ -1,4 +1,7 @@
-"""Whether the broker answers this process, asked seldom and briefly: for /readyz and /metrics."""
+"""Whether the broker answers this process, asked seldom and briefly: for /readyz and /metrics.
+
+Where results and heartbeats have a Redis of their own, both must answer.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-import redis
-
+from app.broker import AWAY, Probe, redis_client
 from app.config import Settings
 
 LOOK_SECONDS = 3.0
@@ -28,12 +30,9 @@ class BrokerWatch:
     """One process's view of its broker. Who asks while another looks gets the last answer."""
 
     def __init__(self, settings: Settings) -> None:
-        self.client = redis.Redis.from_url(
-            settings.broker_url,
-            socket_timeout=LIMIT_SECONDS,
-            socket_connect_timeout=LIMIT_SECONDS,
-            decode_responses=True,
-        )
+        self.broker = Probe(settings.broker_url, LIMIT_SECONDS)
+        self.board = redis_client(settings.results, LIMIT_SECONDS, LIMIT_SECONDS)
+        self._apart = settings.results != settings.broker_url
         self._looking = threading.Lock()
         self._due = 0.0
         self._ok = False
@@ -52,9 +51,11 @@ class BrokerWatch:
 
     def _ping(self) -> None:
         try:
-            self.client.ping()
+            self.broker.ping()
+            if self._apart:
+                self.board.ping()
             self._answered = time.monotonic()
             self._ok = True
-        except (redis.RedisError, OSError):
+        except AWAY:
             self._ok = False
         self._due = time.monotonic() + LOOK_SECONDS

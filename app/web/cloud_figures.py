@@ -11,13 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-import redis
 from prometheus_client import Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from app.broker import AWAY
 from app.config import Settings
 from app.errors import NovellaError
 from app.images.store import room
@@ -150,12 +150,12 @@ class CloudCollector(Collector):
         rings = Metric("novella_rings", "Doorbells that were rung again.", "counter")
         try:
             names = [*_control_queues(), *self._queues]
-            for queue, count in metering.lengths(self._broker.client, names).items():
+            for queue, count in self._broker.broker.lengths(names).items():
                 length.add_metric((queue,), count)
             rung = dict.fromkeys((*_stages(), metering.CLEANUP), 0)
-            for stage, count in (rung | metering.rings(self._broker.client)).items():
+            for stage, count in (rung | metering.rings(self._broker.board)).items():
                 rings.add_sample("novella_rings_total", {"stage": stage}, count)
-        except redis.RedisError:
+        except AWAY:
             return made
         return [*made, length, rings]
 

@@ -17,7 +17,6 @@ from tests.chaos.plan import Life, Options, lives
 from tests.cloud import PASSWORDS
 
 UNANSWERED_SECONDS = 120.0
-PATIENCE_SECONDS = 25.0
 PAUSE_SECONDS = 0.3
 AMBIGUOUS = (500, 502, 503, 504)
 SERVERS = "/compute/v2.1/servers"
@@ -182,23 +181,23 @@ class Client(threading.Thread):
         if not made:
             self._ended.wait(1.0)
             return
-        until = time.monotonic() + PATIENCE_SECONDS
+        until = time.monotonic() + life.patience
         if life.early is not None:
             self._ended.wait(life.early)
         else:
             ready = [promise for promise in made if self._caller.ended(promise, until)]
             for promise, steps in zip(ready, life.steps, strict=False):
-                self._walk(promise.server_id, steps, life.hasty)
+                self._walk(promise.server_id, steps, life)
         for promise in made:
             if self._ended.is_set():
                 return
             self._caller.delete(promise.server_id)
 
-    def _walk(self, server_id: str, steps: tuple[str, ...], hasty: bool) -> None:
+    def _walk(self, server_id: str, steps: tuple[str, ...], life: Life) -> None:
         """One step after the other; a step that fails, or takes too long, is the last."""
         for number, kind in enumerate(steps):
             promise = None if self._ended.is_set() else self._caller.act(kind, server_id)
-            if promise is None or (hasty and number == len(steps) - 1):
+            if promise is None or (life.hasty and number == len(steps) - 1):
                 return
-            if not self._caller.ended(promise, time.monotonic() + PATIENCE_SECONDS):
+            if not self._caller.ended(promise, time.monotonic() + life.patience):
                 return

@@ -243,5 +243,5 @@ def settings_of(real: bool) -> dict[str, str]:
     if real:
         driver = "app.virt.libvirt.driver:LibvirtDriver"
         return waits | {"driver": driver, "virt_type": "qemu", "cpu_ratio": "16"}
-    # Small hosts: claims that race must meet limits.
-    return waits | {"fake_delay": "0.4", "cpu_ratio": "0.25"}
+    # Builds that last, so that some are struck in their middle.
+    return waits | {"fake_delay": "1.5", "cpu_ratio": "0.25"}

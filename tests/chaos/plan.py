@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from random import Random
 
-CYCLE_SECONDS, LONG_CYCLE_SECONDS = 60.0, 75.0
-"""Long runs have time for some quiet at the end of each cycle."""
-LONG_RUN_SECONDS = 360.0
+CYCLE_SECONDS = 60.0
+OVERTIME_SECONDS = 12.0
+"""The last blow may end so long after the last request."""
 HANG_SECONDS = 20.0
+RETURN_SECONDS = 4.0
+"""From the return of hosts to the next hang of Redis."""
+LONG_RUN_SECONDS, LONG_CYCLE_SECONDS = 360.0, 75.0
 HOSTS_PER_WORKER = 3
 """Two workers of 20 hosts are 30 % of them: more would be us rather than them (see the Watch)."""
 SIZES, SIZE_WEIGHTS = (1, 2, 3, 4, 6, 8), (35, 20, 15, 12, 10, 8)
@@ -58,7 +61,7 @@ class Options:
     @property
     def clients(self) -> int:
         """How many clients ask at a time."""
-        return 4 if self.real else 28
+        return 4 if self.real else 44
 
 
 @dataclass(frozen=True)
@@ -76,13 +79,15 @@ class Life:
     """The servers of one create: how many, what each goes through, and how it is deleted.
 
     `early`: deleted so many seconds after the create, whatever is done to them by then.
-    `hasty`: deleted while the last step still runs.
+    `hasty`: deleted while the last step still runs. `patience`: seconds that its client waits
+    for each task before it deletes the server all the same.
     """
 
     size: int
     early: float | None
     steps: tuple[tuple[str, ...], ...]
     hasty: bool
+    patience: float
 
 
 def blows(options: Options) -> list[Blow]:
@@ -93,9 +98,10 @@ def blows(options: Options) -> list[Blow]:
     random = Random(f"{options.seed}/blows")
     length = CYCLE_SECONDS if options.seconds < LONG_RUN_SECONDS else LONG_CYCLE_SECONDS
     cycles = max(1, int(options.seconds // length))
+    length = (options.seconds + OVERTIME_SECONDS) / cycles
     made: list[Blow] = []
     for number in range(cycles):
-        begin = number * options.seconds / cycles
+        begin = number * length
         made += [
             Blow(round(begin + one.at, 2), one.kind, one.victim, round(one.lasts, 2))
             for one in _cycle(options, random, number, length)
@@ -107,19 +113,21 @@ def _cycle(options: Options, random: Random, number: int, length: float) -> Iter
     """One cycle: absences long enough for hosts to be declared down, then a hung Redis.
 
     A Redis that lost its data or hung resets the sweeps' clocks, so these stand apart; and
-    the hosts have some seconds for their return.
+    the hosts have some seconds for their return. A worker that hangs does so at a busy moment,
+    before Redis hung, with builds in their middle.
     """
-    back = length - 24.0
+    back = length - HANG_SECONDS - RETURN_SECONDS
     victims = random.sample(range(options.workers), min(3, options.workers))
     yield Blow(0.3, "redis_flush")
     yield Blow(0.8, "redis_kill", lasts=random.uniform(0.2, 0.5))
     if options.real:
         long = ("host_long", "network_cut", "host_hang")[number % 3]
-        yield Blow(2.0, long, victims[0], back - 2.0 + random.uniform(0.0, 0.5))
+        yield Blow(3.5, long, victims[0], back - 3.5 + random.uniform(0.0, 0.5))
     else:
-        yield Blow(2.0, "host_long", victims[0], back - 2.0 + random.uniform(0.0, 0.5))
-        yield Blow(2.5, "host_hang", victims[1], back - 2.5 + random.uniform(0.0, 0.5))
-    yield Blow(random.uniform(3.5, 5.0), "messages", lasts=8.0)
+        yield Blow(3.5, "host_long", victims[0], back - 3.5 + random.uniform(0.0, 0.5))
+        stops = 4.0 if number == 0 else -HANG_SECONDS - 1.0
+        yield Blow(stops, "host_hang", victims[1], back - stops + random.uniform(0.0, 0.5))
+    yield Blow(random.uniform(4.5, 6.0), "messages", lasts=8.0)
     yield from _short(options, random, victims[-1])
     yield Blow(length - HANG_SECONDS, "redis_hang", lasts=HANG_SECONDS)
 
@@ -145,7 +153,8 @@ def lives(options: Options, client: int) -> Iterator[Life]:
         size = random.choice((1, 1, 2)) if options.real else _size(random)
         early = random.uniform(0.0, 2.0) if random.random() < 0.2 else None
         steps = tuple(_steps(random) for _ in range(size))
-        yield Life(size, early, steps, hasty=random.random() < 0.3)
+        hasty, patience = random.random() < 0.3, random.choice((15.0, 90.0))
+        yield Life(size, early, steps, hasty, patience)
 
 
 def _size(random: Random) -> int:

@@ -63,8 +63,9 @@ class Workers:
 
 
 @contextmanager
-def _workers(directory: Path) -> Iterator[Workers]:
-    made = Cloud(directory)
+def at_work(directory: Path, **settings: str) -> Iterator[Workers]:
+    """A Redis, and nobody at work yet; the broker is it unless the settings name another."""
+    made = Cloud(directory, settings=settings)
     try:
         with pytest.MonkeyPatch.context() as patch:
             adopt(made, patch)
@@ -77,6 +78,6 @@ def _workers(directory: Path) -> Iterator[Workers]:
 
 @pytest.fixture
 def workers(tmp_path: Path) -> Iterator[Workers]:
-    """A Redis, and nobody at work yet."""
-    with _workers(tmp_path) as made:
+    """Workers of this test's own Redis."""
+    with at_work(tmp_path) as made:
         yield made

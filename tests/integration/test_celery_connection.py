@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
-from tests.cloud import eventually
-from tests.integration.celery_workers import Workers, workers
+from app.broker import AWAY
+from tests.cloud import eventually, free_port
+from tests.integration.celery_workers import Workers, at_work, workers
+from tests.rabbitmq import rabbitmq
 
 __all__ = ["workers"]
 
@@ -68,6 +71,7 @@ def back_after(workers: Workers, app: str, outage: float) -> float:
     return time.monotonic() - returned
 
 
+@pytest.mark.full
 def test_a_worker_is_back_soon_after_its_broker_however_long_that_was_away(
     workers: Workers,
 ) -> None:
@@ -105,3 +109,31 @@ def test_a_worker_waits_for_its_broker_at_start_up_and_never_gives_up(workers: W
     workers.cloud.start_redis()
     workers.ask("ours", "first")
     workers.did("ours", "first done")
+
+
+@pytest.mark.full
+def test_a_worker_is_back_soon_after_rabbitmq_was_away_and_was_not_deaf(tmp_path: Path) -> None:
+    with rabbitmq() as node:
+        redis = f"redis://127.0.0.1:{free_port()}/0"
+        with at_work(tmp_path, broker_url=node.url, result_url=redis) as workers:
+            workers.start("ours", deaf_seconds="3")
+            workers.ask("ours", "long", seconds=5)  # its queue is on disk, and nobody is deaf
+            workers.did("ours", "long done")
+            node.kill()
+            eventually(lambda: "in 3.00 seconds... (6/None)" in workers.cloud.log("ours"), 40)
+            node.start()
+            log = workers.cloud.log
+            eventually(lambda: log("ours").count("Connected to amqp") == 2, 4.5, "it is back")
+            time.sleep(5)
+            assert workers.alive("ours")
+            eventually(lambda: heard(workers), 40, "the queue's leader is back")
+            workers.did("ours", "again done")
+
+
+def heard(workers: Workers) -> bool:
+    """Ask; whether the broker confirmed it."""
+    try:
+        workers.ask("ours", "again")
+    except AWAY:
+        return False
+    return True

@@ -22,7 +22,7 @@ def test_a_task_longer_than_the_visibility_timeout_runs_once(workers: Workers) -
     workers.start("stock", task_acks_late=True, broker_transport_options=IMPATIENT)
     workers.start("ours", broker_transport_options=IMPATIENT)
     for app in ("stock", "ours"):
-        workers.ask(app, "long", seconds=5)
+        workers.ask(app, "long", seconds=4)
     workers.did("ours", "long done")
     workers.did("stock", "long done")
     assert workers.marks("stock").count("long begun") > 1
@@ -35,7 +35,7 @@ def test_a_worker_takes_no_message_that_it_has_no_thread_for(workers: Workers) -
     for app in ("stock", "ours"):
         workers.start(app, worker_concurrency=1)
         for word in ("first", "second", "third"):
-            workers.ask(app, word, seconds=2)
+            workers.ask(app, word, seconds=1.5)
         workers.did(app, "first begun")
     eventually(lambda: redis.llen("stock") == 0, 3, "stock has taken all")
     assert redis.llen("ours") == 2

@@ -20,7 +20,7 @@ from tests.integration.celery_workers import PACKAGE, Workers, workers
 __all__ = ["workers"]
 
 SEND = f"from {PACKAGE}.stock import app; app.send_task('facts.chore', queue='stock')"
-BLOCKED_SECONDS = 8.0
+BLOCKED_SECONDS = 6.0
 
 
 def seconds_to_fail() -> float:
@@ -80,21 +80,21 @@ def test_progress_that_cannot_be_told_fails_a_stock_task(workers: Workers) -> No
     workers.did("stock", "report begun")
     workers.cloud.kill("redis")
     go.touch()
-    eventually(lambda: "ConnectionError" in workers.cloud.log("stock"), 20)
-    eventually(lambda: "raised unexpected" in workers.cloud.log("stock"), 40, "the task fails")
+    told = "Exception raised outside body"  # not even the failure can be stored
+    eventually(lambda: told in workers.cloud.log("stock"), 40, "the task fails")
     assert workers.marks("stock") == ["report begun"]
 
 
 def test_a_build_goes_on_and_ends_well_though_redis_dies_under_it(cloud: Cloud) -> None:
     """Neither its progress nor the next step of its chain can be told; it is not built again."""
     cloud.start_control()
-    cloud.start_host("n1", fake_delay="5")
+    cloud.start_host("n1", fake_delay="3")
     cloud.hosts_up("n1")
     who = caller(cloud)
     [(_, action_id)] = create(cloud, who, add_image(cloud, who.project_id))
     eventually(lambda: cloud.action(action_id).progress, 20, "the build tells its progress")
     cloud.kill("redis")
-    time.sleep(6)  # longer than the build
+    time.sleep(4)  # longer than the build
     cloud.start_redis()
     action = cloud.finished(action_id)
     assert (action.state, action.tries) == ("succeeded", 0), action.fault

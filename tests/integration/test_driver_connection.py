@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -12,12 +13,14 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app.errors import Cancelled, HostFault
 from app.virt.libvirt import child
-from tests.cloud import eventually
+from tests.cloud import Cloud, eventually
+from tests.integration.virt_fixtures import OwnLibvirtd, own_libvirtd  # noqa: F401
 
 connection = pytest.importorskip("app.virt.libvirt.connection")
 
@@ -99,6 +102,81 @@ def test_a_child_process_ends_with_its_worker_however_that_ends():
     worker.send_signal(signal.SIGKILL)
     worker.wait(10)
     eventually(lambda: not alive(pid), 5)
+
+
+def test_a_killed_workers_conversion_ends_with_it_and_leaves_no_file_of_that_name(tmp_path: Path):
+    raw, image, part = (tmp_path / name for name in ("raw", "disk-7.qcow2", ".disk-7.qcow2.part"))
+    raw.write_bytes(os.urandom(8 << 20))
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from app.virt.libvirt.child import run\n"
+        "from app.virt.libvirt.storage import _settle\n"
+        "raw, part, image = sys.argv[1:]\n"
+        "run(['qemu-img', 'convert', '-r', '1M', '-O', 'qcow2', raw, part], 100)\n"
+        "_settle(Path(part), Path(image))\n"
+    )
+    worker = subprocess.Popen([sys.executable, "-c", program, str(raw), str(part), str(image)])
+    pid = eventually(lambda: children(worker.pid, "qemu-img"), 20)[0]
+    eventually(lambda: part.exists() and part.stat().st_size > 1 << 20, 20, "it writes")
+    worker.send_signal(signal.SIGKILL)
+    worker.wait(10)
+    eventually(lambda: not alive(pid), 1, "the child ends with its worker")
+    assert not image.exists()
+
+
+def test_a_call_that_a_live_libvirtd_cannot_finish_ends_in_time(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(connection, "CALL_SECONDS", 0.5)
+    made = connection.Connection("test:///default")
+    never = threading.Event()
+    began = time.monotonic()
+    with pytest.raises(HostFault) as caught:
+        made.run("shut down", lambda link: never.wait(30), "server-1")
+    assert time.monotonic() - began < 3
+    assert caught.value.code == "too_slow"
+    assert "shut down of server server-1" in caught.value.message
+    assert made.run("find", lambda link: link.getType()) == "TEST", "others go on"
+    never.set()
+    made.close()
+
+
+def libvirtd_of(own: OwnLibvirtd) -> int:
+    """The daemon itself; what was started is its reaper."""
+    entries = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    [pid] = [int(entry.name) for entry in entries if _is_libvirtd_of(entry, own)]
+    return pid
+
+
+def _is_libvirtd_of(entry: Path, own: OwnLibvirtd) -> bool:
+    try:
+        if (entry / "comm").read_text().strip() != "libvirtd":
+            return False
+        seen, run = (entry / "root/run/libvirt").stat(), own.daemon.run.stat()
+    except OSError:
+        return False
+    return (seen.st_dev, seen.st_ino) == (run.st_dev, run.st_ino)
+
+
+def test_a_stopped_libvirtd_shows_in_the_beat_until_it_goes_on(
+    own_libvirtd: OwnLibvirtd,  # noqa: F811
+    cloud: Cloud,
+):
+    uri = f"test+unix:///default?socket={own_libvirtd.daemon.socket}"
+    cloud.start_host("n1", driver="app.virt.libvirt.driver:LibvirtDriver", libvirt_uri=uri)
+    redis, pid = cloud.redis(), libvirtd_of(own_libvirtd)
+
+    def beat() -> dict[str, Any]:
+        return json.loads(str(redis.get("hb:n1") or '{"driver_ok": null}'))  # type: ignore[no-any-return]
+
+    eventually(lambda: beat()["driver_ok"] is True, 30, "the host's beat")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        eventually(lambda: beat()["driver_ok"] is False, 25, "the beat says so")
+        seq = beat()["seq"]
+        eventually(lambda: beat()["seq"] > seq + 2, 10, "the host goes on beating")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    eventually(lambda: beat()["driver_ok"] is True, 25, "it answers again")
 
 
 def children(parent: int, name: str) -> list[int]:

@@ -96,7 +96,7 @@ def test_a_host_worker_dies_in_mid_build_and_restarts(cloud: Cloud) -> None:
     cloud.start_host("n1", fake_delay="0.5")
     begun = first_beat(cloud, "n1")
     action = cloud.finished(action_id, 30)
-    record("host-restarts", "mid-build", time.monotonic() - begun, "a build of 0.5 s included")
+    record("host-restarts", "mid-build", time.monotonic() - begun, "0.5 s of a build included")
     assert (action.state, action.tries, action.host) == ("succeeded", 0, "n1")
 
 

@@ -104,7 +104,7 @@ def test_redis_is_away_and_comes_back_with_nothing(busy: Cloud) -> None:
     busy.start_redis()
     begun = time.monotonic()
     user.end_well(tasks)
-    record("redis-away", "kill", time.monotonic() - begun, "a build of 0.5 s included")
+    record("redis-away", "kill", time.monotonic() - begun, "0.5 s of a build included")
 
 
 def test_redis_hangs(busy: Cloud) -> None:
@@ -119,7 +119,7 @@ def test_redis_hangs(busy: Cloud) -> None:
     busy.processes["redis"].send_signal(signal.SIGCONT)
     begun = time.monotonic()
     user.end_well(tasks)
-    record("redis-hung", "stop", time.monotonic() - begun, "a build of 0.5 s included")
+    record("redis-hung", "stop", time.monotonic() - begun, "0.5 s of a build included")
 
 
 def test_the_database_is_away(database: PostgreSQL, busy: Cloud) -> None:
@@ -139,5 +139,5 @@ def test_the_database_is_away(database: PostgreSQL, busy: Cloud) -> None:
     assert busy.scalars(select(func.count(Action.id))) == accepted, "what was refused is not there"
     assert busy.scalars(select(Server.id)) == servers
     user.end_well(tasks)
-    record("database", "restart", time.monotonic() - begun, "the rest of a build of 0.5 s included")
+    record("database", "restart", time.monotonic() - begun, "0.5 s of a build included")
     user.end_well(user.ask(1))

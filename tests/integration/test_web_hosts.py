@@ -11,7 +11,7 @@ import pytest
 from app.config import Settings
 from app.errors import Conflict
 from app.images.keys import load_keys
-from app.joining import make_token, redis_for_hosts
+from app.joining import broker_for_hosts, make_token
 from app.models import Host
 from app.store import database
 from app.web.factory import create_app
@@ -21,6 +21,8 @@ __all__ = ["seeded_database", "site"]
 
 URL = "http://10.1.1.1:8774"
 REDIS = "redis://:pw@127.0.0.1:6400/0"
+RABBIT = "amqp://n:pw@mq1//;amqp://n:pw@mq2//"
+SENTINELS = "sentinel://:pw@r1:26379;sentinel://r2:26379/0?master_name=novella"
 
 
 @pytest.fixture
@@ -165,18 +167,28 @@ def test_administrators_make_tokens_and_list_hosts_and_nobody_else(open_site: Si
         ("10.1.1.1", REDIS, "https://proxy.example", "redis://:pw@10.1.1.1:6400/0"),
         ("127.0.0.1", "rediss://r:6379/1", "https://proxy.example", "rediss://r:6379/1"),
         ("127.0.0.1", REDIS, "http://localhost:8774", REDIS),
+        ("127.0.0.1", RABBIT, "https://proxy.example", RABBIT),
+        ("127.0.0.1", SENTINELS, "https://proxy.example", SENTINELS),
     ],
 )
 def test_redis_is_where_the_joining_host_reaches_it(
     bind: str, broker: str, asked: str, told: str
 ) -> None:
-    assert redis_for_hosts(Settings(bind=bind), broker, asked) == told
+    assert broker_for_hosts(Settings(bind=bind), broker, asked) == told
 
 
-@pytest.mark.parametrize("broker", [REDIS, "redis+socket:///run/redis.sock", "amqp://rabbit"])
+@pytest.mark.parametrize(
+    "broker",
+    [
+        REDIS,
+        "redis+socket:///run/redis.sock",
+        "amqp://n:pw@localhost//",
+        "sentinel://10.1.1.1:26379;sentinel://127.0.0.1:26379/0?master_name=novella",
+    ],
+)
 def test_a_broker_that_no_host_reaches_is_no_broker_for_hosts(broker: str) -> None:
     with pytest.raises(Conflict):
-        redis_for_hosts(Settings(), broker, URL)
+        broker_for_hosts(Settings(), broker, URL)
 
 
 def test_the_keys_of_a_cloud_are_used_in_turn(open_site: Site) -> None:

@@ -163,6 +163,21 @@ def test_a_running_cloud_is_not_changed_under_its_feet(place):
         local_cloud.settle(place, {"NOVELLA_PORT": "18001"}, running=True)
 
 
+def test_beside_a_rabbitmq_our_own_redis_keeps_the_results(place):
+    given = {**FAKE, "NOVELLA_BROKER_URL": "amqp://novella:pw@mq//"}
+    for environ in (given, FAKE):  # what was given is kept for later starts
+        made = local_cloud.settle(place, environ, running=False)
+        assert made.settings.broker_url == "amqp://novella:pw@mq//"
+        assert made.settings.results.startswith("redis://:")
+        port = made.settings.results.rpartition(":")[2].partition("/")[0]
+        assert f"port {port}\n" in (place.state / "redis" / "redis.conf").read_text()
+        assert "redis" in [program.name for program in made.programs]
+    elsewhere = {**given, "NOVELLA_RESULT_URL": "redis://elsewhere:6379/0"}
+    made = local_cloud.settle(place, elsewhere, running=False)
+    assert made.settings.results == "redis://elsewhere:6379/0"
+    assert "redis" not in [program.name for program in made.programs]
+
+
 def test_a_redis_port_that_was_taken_meanwhile_is_changed(place):
     first = local_cloud.settle(place, FAKE, running=False)
     port = int(first.settings.broker_url.rpartition(":")[2].partition("/")[0])

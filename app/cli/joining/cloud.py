@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-import redis
 import requests
 
+from app.broker import AWAY, Probe
 from app.cli.api import why_unreachable
 from app.errors import Conflict, Invalid, NovellaError, Unauthorized, Unavailable
 from app.joining import is_loopback
 from app.redaction import redact_text
 
 SECONDS = 15.0
-REDIS_SECONDS = 5.0
+BROKER_SECONDS = 5.0
 _ERRORS: dict[int, type[NovellaError]] = {
     400: Invalid,
     401: Unauthorized,
@@ -49,9 +49,9 @@ class Door:
             told = Told(data["cloud_id"], data["broker_url"], data["result_url"], data["settings"])
         except (KeyError, TypeError) as error:
             raise NovellaError(f"{self.url} answered, but not as a Novella cloud does") from error
-        require_redis(told.broker_url)
+        require_broker(told.broker_url)
         if told.result_url:
-            require_redis(told.result_url)
+            require_broker(told.result_url)
         return told
 
     def standing(self, name: str, uuid: str) -> str:
@@ -93,16 +93,17 @@ class Door:
         raise kind(f"the cloud says: {detail}")
 
 
-def require_redis(url: str) -> None:
-    """Raises Unavailable when that Redis cannot be used from here."""
+def require_broker(url: str) -> None:
+    """Raises Unavailable when that broker cannot be used from here."""
     where = redact_text(url)
     try:
-        with redis.Redis.from_url(
-            url, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS
-        ) as client:
-            client.ping()
-    except (redis.RedisError, OSError, ValueError) as error:
+        probe = Probe(url, BROKER_SECONDS)
+        try:
+            probe.ping()
+        finally:
+            probe.close()
+    except (*AWAY, Invalid, ValueError) as error:
         raise Unavailable(
-            f"the cloud's Redis at {where} cannot be used from here ({redact_text(str(error))}): "
+            f"the cloud's broker at {where} cannot be used from here ({redact_text(str(error))}): "
             "open that port for this machine, or set the cloud's broker_url to one that it reaches"
         ) from error

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from app import tls
+from app.broker_url import address
 from app.cli.local import files, ports
 from app.cli.local.first_start import first_start
 from app.cli.local.place import Place, host_name
@@ -136,16 +137,24 @@ def _require_root(values: Mapping[str, Any]) -> None:
 def _settle_broker(
     place: Place, values: dict[str, Any], given: Mapping[str, Any], running: bool
 ) -> bool:
-    """Whether the broker is our own Redis; gives it a port, and another when that was taken."""
+    """Whether there is to be our own Redis; gives it a port, and another when that was taken.
+
+    It is the broker, or keeps the results beside a RabbitMQ, unless others are given.
+    """
     password = files.secret(place, "redis-password")
-    if "broker_url" in given or ("broker_url" in values and password not in values["broker_url"]):
-        return False
-    kept = str(values.get("broker_url", ""))
+    name = "broker_url"
+    if name in given or password not in values.get(name, password):
+        if password in values.get("result_url", ""):
+            del values["result_url"]
+        if address(values[name]).is_redis or "result_url" in values:
+            return False
+        name = "result_url"
+    kept = str(values.get(name, ""))
     port = int(kept.rpartition(":")[2].partition("/")[0]) if kept else ports.free_port()
     addresses = redis_addresses(str(values.get("bind", Settings.bind)))
     if not running and not all(ports.is_free(address, port) for address in addresses):
         port = ports.free_port()
-    values["broker_url"] = f"redis://:{password}@127.0.0.1:{port}/0"
+    values[name] = f"redis://:{password}@127.0.0.1:{port}/0"
     return True
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import app
+from app.broker_url import address
 from app.cli.local.files import secret, write_private
 from app.cli.local.place import Place
 from app.config import Settings
@@ -146,7 +147,8 @@ def _redis(place: Place, settings: Settings) -> Program:
     program = shutil.which("redis-server", path=f"{os.environ.get('PATH', '')}:{_SYSTEM_PATHS}")
     if program is None:
         raise Unavailable("redis-server is not installed: run bin/setup")
-    url = urlsplit(settings.broker_url)
+    is_broker = address(settings.broker_url).is_redis
+    url = urlsplit(settings.broker_url if is_broker else settings.results)
     folder = place.state / "redis"
     folder.mkdir(exist_ok=True)
     lines = [

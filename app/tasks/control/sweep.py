@@ -161,12 +161,12 @@ class Sweep:
             return
         if row is not None and row.speaks != beat.speaks:
             with transaction() as session:
+                ringing.ring_host(session, beat.host)  # actions are locked before hosts
                 hosts.note_version(session, beat.host, beat.speaks)
-                ringing.ring_host(session, beat.host)
         if row is not None and (row.session != beat.session or row.state == hosts.DOWN):
             with transaction() as session:
+                ringing.ring_host(session, beat.host)  # actions are locked before hosts
                 hosts.begin_session(session, beat.host, beat.session)
-                ringing.ring_host(session, beat.host)
         elif row is not None:
             self._driver(beat, row, backlog)
         if row is None or (row.generation_session, row.generation) != (
@@ -184,8 +184,8 @@ class Sweep:
             log.warning("the hypervisor does not answer", host=row.name)
         elif beat.driver_ok and row.state == hosts.DRIVER_DOWN:
             with transaction() as session:
+                ringing.ring_host(session, row.name)  # actions are locked before hosts
                 hosts.set_state(session, row.name, hosts.DRIVER_DOWN, hosts.RECONCILING)
-                ringing.ring_host(session, row.name)
             self._reconcile(row.name, backlog)
 
     def _sightings(self, beat: Beat) -> None:

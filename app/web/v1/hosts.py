@@ -81,9 +81,9 @@ class Join(Route):
             cloud_id = plans.cloud_id(session)
         told = {
             "cloud_id": cloud_id,
-            "broker_url": joining.redis_for_hosts(settings, settings.broker_url, url),
+            "broker_url": joining.broker_for_hosts(settings, settings.broker_url, url),
             "result_url": settings.result_url
-            and joining.redis_for_hosts(settings, settings.result_url, url),
+            and joining.broker_for_hosts(settings, settings.result_url, url),
             "settings": _for_hosts(settings),
         }
         logs.get(__name__).info(
