@@ -110,6 +110,8 @@ def celery_settings(configured: Settings, publishing: bool) -> dict[str, Any]:
         rabbitmq.register()
         made |= {
             "broker_heartbeat": rabbitmq.HEARTBEAT_SECONDS,
+            # Once more when a kept connection is gone: the sweep rings what does not get through.
+            "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0},
             "task_queues": rabbitmq.control_queues(),
         }
     return made

@@ -77,6 +77,9 @@ def make_app() -> Celery:
         worker_prefetch_multiplier=1,
         worker_send_task_events=True,
         worker_enable_remote_control=True,
+        # Two scheduler workers of a machine bear one name, and so does a worker that comes back
+        # before RabbitMQ has noticed that it went: neither may lock the other out.
+        control_queue_exclusive=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,
         task_acks_late=False,

@@ -45,7 +45,7 @@ class Zygote:
         self.pids.pop(name, None)
         assert self._process.stdin is not None
         print(name, queues, sep="\t", file=self._process.stdin, flush=True)
-        eventually(lambda: name in self.pids, 20, f"{name} starts")
+        eventually(lambda: name in self.pids, 60, f"{name} starts")
 
     def deaths(self, name: str) -> list[int]:
         """How the workers of that name ended: exit codes, or minus the signal."""

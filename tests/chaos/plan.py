@@ -123,6 +123,8 @@ def _cycle(options: Options, random: Random, number: int, length: float) -> Iter
     if options.real:
         long = ("host_long", "network_cut", "host_hang")[number % 3]
         yield Blow(3.5, long, victims[0], back - 3.5 + random.uniform(0.0, 0.5))
+        # While the other host's row still says "up": without any host creates end at once.
+        yield Blow(5.0, "libvirtd_kill", victims[-1], random.uniform(0.2, 2.0))
     else:
         yield Blow(3.5, "host_long", victims[0], back - 3.5 + random.uniform(0.0, 0.5))
         stops = 4.0 if number == 0 else -HANG_SECONDS - 1.0
@@ -135,7 +137,6 @@ def _cycle(options: Options, random: Random, number: int, length: float) -> Iter
 def _short(options: Options, random: Random, other: int) -> Iterator[Blow]:
     """What is over within seconds, at random moments of the long absences."""
     kinds = ["web", "scheduler", "host_short"]
-    kinds += ["libvirtd_kill"] if options.real else []
     kinds += ["database"] if options.database == "postgresql" else []
     kinds += ["rabbitmq_kill"] if options.broker == "rabbitmq" else []
     random.shuffle(kinds)

@@ -96,6 +96,7 @@ def _drive(world: World, report: Report, say: Say) -> None:
     report.blows.update(blow.kind for blow in saboteur.struck)
     report.exits, report.answers = world.exits, ledger.answers
     report.looks, report.stolen = watcher.looks, saboteur.stolen
+    report.failures += watcher.failed
 
 
 def _pass_time(seconds: float, ledger: Ledger, say: Say) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections.abc import Iterable
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -26,6 +27,7 @@ class Watcher:
         self.doubled: dict[str, str] = {}
         self.leaked: dict[str, str] = {}
         self.overcommitted: dict[str, str] = {}
+        self.failed: list[str] = []
         self.looks = 0
         self._seen: set[str] = set()
         self._taken: dict[tuple[str, str], int] = {}
@@ -49,6 +51,8 @@ class Watcher:
                 self.look()
             except (SQLAlchemyError, NovellaError):
                 self._before = None  # the database is being struck
+            except Exception:  # noqa: BLE001  (a watcher that is blind must be heard of)
+                self.failed.append(traceback.format_exc())
 
     def look(self) -> None:
         """One look: tables, hosts, tables again; nothing is said of what changed in between."""

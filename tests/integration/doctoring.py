@@ -88,7 +88,7 @@ def until_healthy() -> None:
         return code == 0
 
     try:
-        eventually(well, 15)
+        eventually(well, 30)
     except AssertionError as error:
         raise AssertionError(f"still wrong: {said}") from error
 

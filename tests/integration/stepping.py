@@ -14,6 +14,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,13 +25,14 @@ from sqlalchemy import select
 from app import failpoints
 from app.celery import make_app, publisher
 from app.domain.message import outcome, to_message
-from app.models import Action, Allocation, Cleanup, Host, Port, Server
+from app.models import Action, Allocation, Base, Cleanup, Host, Port, Server
 from app.store.database import reading
 from app.tasks import messages, publish
 from app.tasks.workflow import WORKFLOWS
 from tests.asking import adopt, caller, create, request
 from tests.cloud import Cloud, eventually, running
 from tests.http_client import Client
+from tests.integration.step_flows import CONTROL, HOST, Flow, worker_of
 from tests.integration.virt_fixtures import OwnLibvirtd
 from tests.postman import Postman
 from tests.zygote import Zygote
@@ -40,56 +42,7 @@ SETTINGS = {"driver": "app.virt.libvirt.driver:LibvirtDriver", "virt_type": "qem
 SETTINGS |= {"sweep_seconds": "0.2", "beat_seconds": "0.5", "shutdown_seconds": "2"}
 CONTROL_MODULES = ("app.tasks.control.tasks", "app.tasks.control.sweep")
 HOST_MODULES = ("app.tasks.host.tasks", "app.tasks.host.agent", SETTINGS["driver"].split(":")[0])
-CONTROL, HOST = "control", "host-n1"
 QUEUES = ("scheduler", "conductor", HOST)
-AMBIENT = {"inventory.look", "inventory.post", "reconcile", "open", "tidy"}
-"""What goes on beside every workflow."""
-
-
-@dataclass(frozen=True)
-class Flow:
-    """A workflow as it is walked: `tasks` are its stages, `steps` those of the driver in it.
-
-    `prepare` makes the server that `ask` is about; `ends` is (action's state, vm_state, guest's
-    libvirt state or None). `walked` are the steps to die at, unless all. With `after` the host's
-    worker has died there already, and `spoil` is done, before it dies at one of the steps.
-    """
-
-    name: str
-    tasks: tuple[str, ...]
-    steps: tuple[str, ...]
-    ends: tuple[str, str, int | None]
-    prepare: Callable[[Walk], str]
-    ask: Callable[[Walk, str], str]
-    walked: tuple[str, ...] | None = None
-    after: str = ""
-    spoil: Callable[[Walk, str], None] = lambda walk, server_id: None
-
-    @property
-    def task_moments(self) -> list[str]:
-        """The moments of its stages, on both sides."""
-        found: list[str] = []
-        for stage in self.tasks:
-            moments = ("before", "after")
-            if stage not in ("schedule", "claim"):
-                found += [f"{stage}.journalled"]
-                found += [f"settle-{stage}.{moment}" for moment in moments]
-            found += [f"{stage}.{moment}" for moment in moments]
-        return found
-
-    @property
-    def passed(self) -> list[str]:
-        """All moments of an undisturbed run."""
-        return _around(self.steps) + self.task_moments
-
-    @property
-    def moments(self) -> list[str]:
-        """Where its workers are to die."""
-        return self.passed if self.walked is None else _around(self.walked)
-
-
-def _around(steps: tuple[str, ...]) -> list[str]:
-    return [f"{step}.{moment}" for step in steps for moment in ("before", "after")]
 
 
 @dataclass
@@ -113,7 +66,7 @@ class Walk:
     def until_dead(self, name: str, count: int) -> None:
         """Wait until so many workers of that name have died, the last one by its failpoint."""
         deaths = self.zygotes[name].deaths
-        eventually(lambda: len(deaths(name)) == count, 20, f"{name} dies")
+        eventually(lambda: len(deaths(name)) == count, 40, f"{name} dies")
         assert deaths(name)[-1] == failpoints.EXIT_CODE
 
     def die_at(self, moment: str, ask: Callable[[], Answer]) -> Answer:
@@ -157,19 +110,23 @@ class Walk:
         return self.link.lookupByUUIDString(server_id)
 
     def progress(self, server_id: str, action_id: str) -> object:
-        """How far the action and a cleanup have come, and how often they were rung."""
+        """How far the action, a cleanup and the host have come: no ring alone changes it."""
         action = self.cloud.action(action_id)
-        owed = select(Cleanup).where(Cleanup.server_id == server_id)
-        return (
-            (action.stage, action.direction, action.rings, action.finished_at),
-            [(one.fence, one.rings) for one in self.cloud.scalars(owed)],
-            self.cloud.server(server_id).fence,
-        )
+        owed = self.cloud.scalars(select(Cleanup.fence).where(Cleanup.server_id == server_id))
+        here = [row for row in self.journal() if row["server_id"] == server_id]
+        return (action.stage, action.direction, action.finished_at), owed, here
 
     def owes(self, server_id: str, action_id: str) -> bool:
         """Whether there is something left to do."""
         owed = self.cloud.scalars(select(Cleanup).where(Cleanup.server_id == server_id))
         return bool(owed) or self.cloud.action(action_id).finished_at is None
+
+    def life(self, server_id: str) -> int:
+        """A number that libvirtd gives anew each time the guest starts; -1 when it is not there."""
+        try:
+            return int(self.domain(server_id).ID())
+        except libvirt.libvirtError:
+            return -1
 
     # Delivering again.
 
@@ -245,6 +202,9 @@ class Walk:
             "files": files,
         }
 
+    def _is_empty(self, table: type[Base]) -> bool:
+        return not self.cloud.scalars(select(table))
+
     @property
     def own_domain(self) -> str:
         """The guest that libvirt's test driver is born with."""
@@ -258,6 +218,9 @@ class Walk:
             action.fault,
             self.cloud.events(action_id),
         )
+        if flow.straight:
+            stages = [(step.name, "do", "succeeded") for step in WORKFLOWS[action.kind].steps]
+            assert self.cloud.events(action_id) == stages
         present = {} if guest is None else {server_id: guest}
         here = self.here()
         assert here["domains"] == present
@@ -276,15 +239,10 @@ class Walk:
             gone = self.cloud.finished(self.request(server_id, "delete"))
             assert gone.state == "succeeded", gone.fault
         for table in (Allocation, Port, Cleanup):
-            assert self.cloud.scalars(select(table)) == []
+            # An inventory from before the end may yet have made a cleanup.
+            eventually(partial(self._is_empty, table), 20, table.__tablename__)
         assert self.cloud.scalars(select(Host.used_ram_mb)) == [0]
         assert self.here() == {"domains": {}, "dhcp": [], "files": []}
-
-
-def worker_of(moment: str) -> str:
-    """Who reaches that moment."""
-    control = moment.startswith(("schedule.", "claim.", "settle-", "reconcile."))
-    return CONTROL if control else HOST
 
 
 def _for_host(stage: str, message: dict[str, Any]) -> Signature:
@@ -299,51 +257,6 @@ def _in_session(signature: Signature, session: str) -> Signature:
         return signature
     [message] = tasks[0].args
     return _for_host(message["key"]["stage"], {**message, "session": session})
-
-
-def walk_through(walk: Walk, flow: Flow, moment: str) -> None:
-    """One case: die at the moment, come back, get the message twice more, and again late."""
-    server_id = flow.prepare(walk)
-    action_id = walk.die_at(flow.after or moment, lambda: flow.ask(walk, server_id))
-    server_id = server_id or walk.cloud.action(action_id).server_id
-    if flow.after:
-        flow.spoil(walk, server_id)
-        walk.die_at(moment, lambda: walk.start(HOST))
-    walk.keep(server_id, action_id)
-    dead = walk.progress(server_id, action_id)
-    name = worker_of(moment)
-    walk.start(name)
-    if walk.owes(server_id, action_id):
-        # The first to come is the sweep's own ring: nothing else may be needed.
-        eventually(lambda: walk.progress(server_id, action_id) != dead, 20, "it is rung")
-    for message in [*walk.kept, *walk.keep(server_id, action_id)]:
-        for _ in range(2):
-            message.apply_async()
-    walk.cloud.finished(action_id, 40)
-    eventually(lambda: not walk.cloud.scalars(select(Cleanup)), 40, "the cleanup is done")
-    walk.quiet()
-    walk.well_ended(flow, server_id, action_id)
-    rows, here = walk.cloud.dump("starts"), walk.here()
-    walk.deliver_late()
-    assert (walk.cloud.dump("starts"), walk.here()) == (rows, here)
-    walk.leave_nothing(server_id)
-
-
-def reached(walk: Walk, flow: Flow) -> set[str]:
-    """The moments that an undisturbed run of the workflow reaches, but for the ambient ones."""
-    server_id = flow.prepare(walk)
-    walk.quiet()
-    trace = walk.points / failpoints.TRACE
-    trace.touch()
-    action_id = flow.ask(walk, server_id)
-    walk.cloud.finished(action_id)
-    walk.quiet()
-    found = set(trace.read_text().split())
-    trace.unlink()
-    server_id = server_id or walk.cloud.action(action_id).server_id
-    walk.well_ended(flow, server_id, action_id)
-    walk.leave_nothing(server_id)
-    return {moment for moment in found if moment.rpartition(".")[0] not in AMBIENT}
 
 
 def open_walk(directory: Path, own: OwnLibvirtd, blank_image: Path, patch: Any) -> Iterator[Walk]:
@@ -367,9 +280,3 @@ def open_walk(directory: Path, own: OwnLibvirtd, blank_image: Path, patch: Any) 
         cloud.hosts_up("n1", seconds=60)
         walk.image = Client(f"http://127.0.0.1:{cloud.web_port}").upload(blank_image)
         yield walk
-
-
-STAGES = {
-    kind: tuple(s.name for s in flow.steps if not s.inline) for kind, flow in WORKFLOWS.items()
-}
-"""Each workflow's stages that are tasks."""

@@ -116,9 +116,11 @@ def test_a_message_that_rabbitmq_confirmed_outlives_it(
         broker.queue_length("conductor")
     node.start()
     eventually(lambda: broker.queue_length("conductor") == 2, 20, "both are there")
-    with amqp.Connection(f"127.0.0.1:{node.port}", "novella", node.password) as connection:
-        with pytest.raises(amqp.PreconditionFailed, match="current is the value 'quorum'"):
-            connection.channel().queue_declare("conductor", durable=True, auto_delete=False)
+    with (
+        amqp.Connection(f"127.0.0.1:{node.port}", "novella", node.password) as connection,
+        pytest.raises(amqp.PreconditionFailed, match="current is the value 'quorum'"),
+    ):
+        connection.channel().queue_declare("conductor", durable=True, auto_delete=False)
 
 
 @pytest.mark.full
@@ -127,7 +129,7 @@ def test_a_queue_that_rabbitmq_broke_when_it_was_killed_is_made_anew(
 ) -> None:
     """Killed right after it made a queue, it knows the queue's name and has lost the rest."""
     queue_for_host = publisher().signature("novella.build", args=("x",), queue="host-n1")
-    with suppress(broker.AWAY):
+    with suppress(*broker.AWAY):
         queue_for_host.apply_async()  # over a connection that the last test's outage has ended
     queue_for_host.apply_async()
     node.kill()
@@ -138,3 +140,4 @@ def test_a_queue_that_rabbitmq_broke_when_it_was_killed_is_made_anew(
     who = caller(over_rabbitmq)
     [(_, action_id)] = create(over_rabbitmq, who, add_image(over_rabbitmq, who.project_id))
     assert over_rabbitmq.finished(action_id, 120).state == "succeeded"
+    assert "making it anew" in over_rabbitmq.log("host-n1")

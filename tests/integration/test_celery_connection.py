@@ -20,7 +20,9 @@ def test_a_worker_survives_the_broker_that_dies_while_it_holds_a_message(
 ) -> None:
     for app in ("stock", "ours"):
         workers.start(app, worker_concurrency=2, broker_connection_max_retries=None)
-        workers.ask(app, "first", seconds=3, task="late")
+    for app in ("stock", "ours"):
+        workers.ask(app, "first", seconds=4, task="late")
+    for app in ("stock", "ours"):
         workers.did(app, "first begun")
     workers.cloud.kill("redis")
     assert workers.ended("stock") == 1

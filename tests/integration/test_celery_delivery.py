@@ -34,11 +34,12 @@ def test_a_worker_takes_no_message_that_it_has_no_thread_for(workers: Workers) -
     redis = workers.cloud.redis()
     for app in ("stock", "ours"):
         workers.start(app, worker_concurrency=1)
+    for app, seconds in (("stock", 30.0), ("ours", 2.0)):
         for word in ("first", "second", "third"):
-            workers.ask(app, word, seconds=1.5)
+            workers.ask(app, word, seconds)
         workers.did(app, "first begun")
-    eventually(lambda: redis.llen("stock") == 0, 3, "stock has taken all")
     assert redis.llen("ours") == 2
+    eventually(lambda: redis.llen("stock") == 0, 3, "stock has taken all")
     eventually(lambda: redis.hlen("unacked") == 2, 3, "stock's two wait unacknowledged in it")
     workers.did("ours", "third done", 30)
     begun_and_done = [mark.split()[1] for mark in workers.marks("ours")]

@@ -20,7 +20,9 @@ import pytest
 from app.errors import Cancelled, HostFault
 from app.virt.libvirt import child
 from tests.cloud import Cloud, eventually
-from tests.integration.virt_fixtures import OwnLibvirtd, own_libvirtd  # noqa: F401
+from tests.integration.virt_fixtures import OwnLibvirtd
+
+pytest_plugins = ["tests.integration.virt_fixtures"]
 
 connection = pytest.importorskip("app.virt.libvirt.connection")
 

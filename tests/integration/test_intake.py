@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.config import Settings
+from app.domain.guest import SHUTDOWN
 from app.domain.message import (
     ABSENT,
     DONE,
@@ -71,6 +72,18 @@ def test_the_same_message_again_gets_the_stored_outcome(tmp_path: Path) -> None:
     assert first is not None
     assert (first.result, first.power_state) == (DONE, 3)
     assert intake(tmp_path, fake_faults="spawn=always").handle(message("build")) == first
+
+
+def test_a_stage_that_the_action_has_passed_is_not_run_again(tmp_path: Path) -> None:
+    host = intake(tmp_path)
+    host.handle(message("build"))
+    resumed = host.handle(message("resume"))
+    host.effects.driver.power_off_itself("s1")  # type: ignore[attr-defined]
+    assert host.handle(message("build")) is None
+    assert host.handle(message("resume")) == resumed
+    guest = host.effects.driver.find("s1")
+    assert guest is not None
+    assert guest.power_state == SHUTDOWN, "what its owner switched off stays off"
 
 
 def test_a_lower_fence_is_stale_and_so_is_another_action_at_the_same(tmp_path: Path) -> None:

@@ -141,9 +141,11 @@ class Absence:
         eventually(lambda: self.is_dead("n3"), 20, "n3 dies before it resumes the guest")
         self.late_committed = time.monotonic()
         set_hosts(self.cloud, "n3", enabled=False)  # or it would get servers for half a minute
-        self.die("n1", fake_delay="8")
+        self.die("n1", fake_delay="12")
         self.early = self.create()
-        eventually(lambda: at(self.cloud, self.early[1], "build"), 20, "the first build runs")
+        eventually(lambda: self.early[0] in self.cloud.log("host-n1"), 20, "the first build runs")
+        begun = time.monotonic()
+        eventually(lambda: time.monotonic() - begun > 2, 5, "the second begins later")
         self.moved = self.create()
         eventually(lambda: self.moved[0] in disks(self.cloud, "n1"), 20, "the second has a disk")
         assert not self.is_dead("n1")

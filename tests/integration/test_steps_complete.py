@@ -18,7 +18,7 @@ from tests.integration import (  # noqa: E402  (they need libvirt)
     test_steps_power,
     test_steps_removal,
 )
-from tests.integration.stepping import AMBIENT  # noqa: E402
+from tests.integration.step_flows import AMBIENT  # noqa: E402
 
 FLOWS = (*test_steps_create.FLOWS, *test_steps_power.FLOWS, *test_steps_removal.FLOWS)
 WALKED = {moment for flow in FLOWS for moment in flow.moments}

@@ -8,8 +8,12 @@ from pathlib import Path
 import libvirt
 import pytest
 
-from tests.integration.stepping import STAGES, Flow, Walk, open_walk, reached, walk_through
-from tests.integration.virt_fixtures import OwnLibvirtd, blank_image, own_libvirtd  # noqa: F401
+from tests.integration.step_flows import STAGES, Flow
+from tests.integration.step_walk import reached, walk_through
+from tests.integration.stepping import Walk, open_walk
+from tests.integration.virt_fixtures import OwnLibvirtd
+
+pytest_plugins = ["tests.integration.virt_fixtures"]
 
 BUILD = (
     *("destroy.dhcp", "destroy.files", "spawn.image", "disk.folder", "disk.overlay", "disk.name"),
@@ -48,6 +52,7 @@ TWICE = Flow(
     nothing,
     ask,
     after="spawn.define.after",
+    straight=False,
 )
 POWER = Flow(
     "create, power lost",

@@ -8,8 +8,12 @@ from pathlib import Path
 import libvirt
 import pytest
 
-from tests.integration.stepping import HOST, STAGES, Flow, Walk, open_walk, reached, walk_through
-from tests.integration.virt_fixtures import OwnLibvirtd, blank_image, own_libvirtd  # noqa: F401
+from tests.integration.step_flows import HOST, STAGES, Flow
+from tests.integration.step_walk import reached, walk_through
+from tests.integration.stepping import Walk, open_walk
+from tests.integration.virt_fixtures import OwnLibvirtd
+
+pytest_plugins = ["tests.integration.virt_fixtures"]
 
 NETWORK, BOOT = ("network.run", "network.dhcp"), ("boot.define", "boot.start")
 RUNS = ("succeeded", "active", libvirt.VIR_DOMAIN_RUNNING)

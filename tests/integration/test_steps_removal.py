@@ -16,19 +16,12 @@ from app.store.database import transaction
 from app.tasks import publish
 from tests.asking import caller
 from tests.cloud import eventually
-from tests.integration.stepping import (
-    AMBIENT,
-    CONTROL,
-    HOST,
-    STAGES,
-    Flow,
-    Walk,
-    open_walk,
-    reached,
-    walk_through,
-    worker_of,
-)
-from tests.integration.virt_fixtures import OwnLibvirtd, blank_image, own_libvirtd  # noqa: F401
+from tests.integration.step_flows import AMBIENT, CONTROL, HOST, STAGES, Flow, worker_of
+from tests.integration.step_walk import reached, walk_through
+from tests.integration.stepping import Walk, open_walk
+from tests.integration.virt_fixtures import OwnLibvirtd
+
+pytest_plugins = ["tests.integration.virt_fixtures"]
 
 REMOVAL = ("destroy.kill", "destroy.undefine", "destroy.dhcp", "destroy.files")
 
@@ -97,6 +90,7 @@ UNDO = Flow(
     lambda walk, _: walk.create()[1],
     after="build.after",
     spoil=cancel,
+    straight=False,
 )
 CLEANUP = Flow(
     "cleanup",
@@ -105,6 +99,7 @@ CLEANUP = Flow(
     ("succeeded", "deleted", None),
     deleted_while_down,
     come_back,
+    straight=False,
 )
 SYNC = Flow(
     "sync",

@@ -7,7 +7,7 @@ import threading
 from dataclasses import replace
 
 from app import logs
-from app.domain.message import DONE, FAILED, STALE, Fault, HostMessage, Outcome
+from app.domain.message import DONE, FAILED, STALE, Fault, HostMessage, Key, Outcome
 from app.errors import Cancelled, HostFault, NovellaError
 from app.failpoints import reach
 from app.tasks.host.effects import Effects
@@ -15,6 +15,7 @@ from app.tasks.host.journal import DONE as RECORD_DONE
 from app.tasks.host.journal import Journal, Record
 from app.tasks.host.room import MAX_SLOW, SLOW, Room
 from app.tasks.host.running import Running, RunningTasks
+from app.tasks.workflow import WORKFLOWS
 
 log = logs.get(__name__)
 JOIN_SECONDS = 60.0
@@ -98,6 +99,8 @@ class Intake:
         if known.key != key:
             if known.state != RECORD_DONE and self.tasks.is_running(message.server_id):
                 return None, None
+            if _is_past(message, known.key):
+                return None, None
             self.journal.put(fresh)
             return None, fresh
         if known.state == RECORD_DONE:
@@ -175,6 +178,20 @@ class Intake:
             known_fence=known_fence,
             request_id=message.request_id,
         )
+
+
+def _is_past(message: HostMessage, known: Key) -> bool:
+    """Whether the action has passed this stage at this fence: it never goes back without a new one.
+
+    A late build would make the journal forget that its resume was done.
+    """
+    key, flow = message.key, WORKFLOWS.get(message.kind)
+    if flow is None or (key.action_id, key.direction) != (known.action_id, known.direction):
+        return False
+    order = [step.name for step in flow.steps]
+    return {key.stage, known.stage} <= set(order) and (
+        order.index(key.stage) < order.index(known.stage)
+    )
 
 
 def _is_owed(outcome: Outcome) -> bool:
