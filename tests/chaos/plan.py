@@ -113,23 +113,24 @@ def _cycle(options: Options, random: Random, number: int, length: float) -> Iter
     """One cycle: absences long enough for hosts to be declared down, then a hung Redis.
 
     A Redis that lost its data or hung resets the sweeps' clocks, so these stand apart; and
-    the hosts have some seconds for their return. A worker that hangs does so at a busy moment,
-    before Redis hung, with builds in their middle.
+    the hosts have some seconds for their return, and some more, after the hang, to come upon
+    their old queues. A worker that hangs does so at a busy moment, before Redis hung, with
+    builds in their middle.
     """
     back = length - HANG_SECONDS - RETURN_SECONDS
     victims = random.sample(range(options.workers), min(3, options.workers))
-    yield Blow(0.3, "redis_flush")
-    yield Blow(0.8, "redis_kill", lasts=random.uniform(0.2, 0.5))
+    yield Blow(3.0, "redis_flush")
+    yield Blow(3.5, "redis_kill", lasts=random.uniform(0.2, 0.5))
     if options.real:
         long = ("host_long", "network_cut", "host_hang")[number % 3]
-        yield Blow(3.5, long, victims[0], back - 3.5 + random.uniform(0.0, 0.5))
+        yield Blow(4.5, long, victims[0], back - 4.5 + random.uniform(0.0, 0.5))
         # While the other host's row still says "up": without any host creates end at once.
-        yield Blow(5.0, "libvirtd_kill", victims[-1], random.uniform(0.2, 2.0))
+        yield Blow(6.0, "libvirtd_kill", victims[-1], random.uniform(0.2, 2.0))
     else:
-        yield Blow(3.5, "host_long", victims[0], back - 3.5 + random.uniform(0.0, 0.5))
-        stops = 4.0 if number == 0 else -HANG_SECONDS - 1.0
+        yield Blow(4.5, "host_long", victims[0], back - 4.5 + random.uniform(0.0, 0.5))
+        stops = 5.0 if number == 0 else -HANG_SECONDS - 1.0
         yield Blow(stops, "host_hang", victims[1], back - stops + random.uniform(0.0, 0.5))
-    yield Blow(random.uniform(4.5, 6.0), "messages", lasts=8.0)
+    yield Blow(random.uniform(5.5, 7.0), "messages", lasts=8.0)
     yield from _short(options, random, victims[-1])
     yield Blow(length - HANG_SECONDS, "redis_hang", lasts=HANG_SECONDS)
 
@@ -142,7 +143,7 @@ def _short(options: Options, random: Random, other: int) -> Iterator[Blow]:
     random.shuffle(kinds)
     gap = 26.0 / len(kinds)
     for place, kind in enumerate(kinds):
-        at = 6.0 + gap * place + random.uniform(0.0, gap / 2)
+        at = 7.0 + gap * place + random.uniform(0.0, gap / 2)
         victim = random.randrange(2) if kind == "scheduler" else other
         yield Blow(at, kind, victim, random.uniform(0.2, 2.0))
 

@@ -5,20 +5,11 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-import pytest
-
 from app import failpoints
 from app.tasks.workflow import WORKFLOWS
 from app.topology import topology
-
-pytest.importorskip("libvirt")
-
-from tests.integration import (  # noqa: E402  (they need libvirt)
-    test_steps_create,
-    test_steps_power,
-    test_steps_removal,
-)
-from tests.integration.step_flows import AMBIENT  # noqa: E402
+from tests.integration import test_steps_create, test_steps_power, test_steps_removal
+from tests.integration.step_flows import AMBIENT
 
 FLOWS = (*test_steps_create.FLOWS, *test_steps_power.FLOWS, *test_steps_removal.FLOWS)
 WALKED = {moment for flow in FLOWS for moment in flow.moments}
