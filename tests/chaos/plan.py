@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from random import Random
 
 CYCLE_SECONDS = 60.0
-OVERTIME_SECONDS = 12.0
+OVERTIME_SECONDS = 18.0
 """The last blow may end so long after the last request."""
 HANG_SECONDS = 20.0
 RETURN_SECONDS = 4.0

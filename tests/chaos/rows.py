@@ -24,12 +24,13 @@ def snapshot(engine: Engine) -> Iterator[Session]:
 
 @dataclass(frozen=True)
 class Placed:
-    """Where servers are and what hosts owe: all by server id."""
+    """Where servers are, what hosts owe (with the server's fence), and the hosts' sessions."""
 
     living: dict[str, tuple[str | None, int]]
-    owed: frozenset[tuple[str, str]]
+    owed: dict[tuple[str, str], int]
     busy: frozenset[tuple[str, str]]
     crowded: tuple[str, ...]
+    sessions: dict[str, str]
 
     def is_free(self, server_id: str, host: str) -> bool:
         """Whether `host` has confirmed that nothing of the server is there, nor comes there."""
@@ -44,13 +45,18 @@ def placed(session: Session) -> Placed:
     busy = session.execute(
         select(Action.server_id, Action.host).where(Action.finished_at.is_(None))
     ).all()
-    owed = session.execute(select(Cleanup.server_id, Cleanup.host))
+    owed = session.execute(
+        select(Cleanup.server_id, Cleanup.host, Server.fence).join(
+            Server, Server.id == Cleanup.server_id
+        )
+    )
     counted = Counter(row.server_id for row in busy)
     return Placed(
         {row.id: (row.host, row.fence) for row in session.execute(living)},
-        frozenset((row.server_id, row.host) for row in owed),
+        {(row.server_id, row.host): row.fence for row in owed},
         frozenset((row.server_id, row.host) for row in busy if row.host),
         tuple(server_id for server_id, number in counted.items() if number > 1),
+        {row.name: row.session for row in session.execute(select(Host.name, Host.session))},
     )
 
 
@@ -83,16 +89,6 @@ def overcommitted(session: Session) -> dict[str, str]:
         if used != claimed or any(u > limit for u, limit in zip(used, limits, strict=True)):
             wrong[host.name] = f"used {used}, allocations {claimed}, limits {limits}"
     return wrong
-
-
-def taken_from(session: Session, hosts: list[str]) -> dict[tuple[str, str], int]:
-    """The fence of every server that one of `hosts` still owes a cleanup of, by both."""
-    found = session.execute(
-        select(Cleanup.server_id, Cleanup.host, Server.fence)
-        .join(Server, Server.id == Cleanup.server_id)
-        .where(Cleanup.host.in_(hosts))
-    )
-    return {(row.server_id, row.host): row.fence for row in found}
 
 
 def unfinished(session: Session) -> list[str]:

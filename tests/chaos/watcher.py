@@ -31,6 +31,7 @@ class Watcher:
         self.looks = 0
         self._seen: set[str] = set()
         self._taken: dict[tuple[str, str], int] = {}
+        self._starting: dict[str, tuple[str, set[str]]] = {}
         self._before: Placed | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="watcher", daemon=True)
@@ -57,6 +58,7 @@ class Watcher:
     def look(self) -> None:
         """One look: tables, hosts, tables again; nothing is said of what changed in between."""
         before = self._before or self._read()
+        self._note_what_was_taken(before)
         guests = self._guests()
         after = self._before = self._read()
         self._one_runs(guests)
@@ -101,18 +103,29 @@ class Watcher:
                     )
 
     def host_starts(self, hosts: Iterable[str]) -> None:
-        """A dead worker is about to start: remember what was taken from its hosts meanwhile."""
+        """A dead worker is about to start: what is on its hosts was there before."""
         try:
-            with rows.snapshot(self.world.cloud.engine) as session:
-                taken = rows.taken_from(session, list(hosts))
+            sessions = self._read().sessions
         except (SQLAlchemyError, NovellaError):
-            return
-        there = {
-            (guest.server_id, host)
-            for host in hosts
-            for guest in self.world.fleet.guests(host) or []
-        }
-        self._taken |= {place: fence for place, fence in taken.items() if place not in there}
+            return  # the database is being struck
+        for host in hosts:
+            seen = self.world.fleet.guests(host)
+            if seen is not None:
+                there = {guest.server_id for guest in seen}
+                self._starting[host] = (sessions[host], there)
+
+    def _note_what_was_taken(self, before: Placed) -> None:
+        """Until the tables know a worker's new session, whatever it builds is an old message's.
+
+        What it owes by then was taken from it while it was dead.
+        """
+        for host, (session, there) in list(self._starting.items()):
+            if before.sessions[host] != session:
+                self._starting.pop(host, None)
+                continue
+            for (server_id, owing), fence in before.owed.items():
+                if owing == host and server_id not in there:
+                    self._taken[server_id, host] = fence
 
     def _nothing_old_runs(self, guests: Guests) -> None:
         """A worker that died and returned builds nothing that its old queue asked for."""

@@ -55,7 +55,7 @@ def two_places(tmp_path: Path) -> Iterator[tuple[Local, Local]]:
     original, restored = Local(tmp_path / "one"), Local(tmp_path / "two")
     (tmp_path / "two").mkdir()
     (tmp_path / "one").mkdir()
-    up = original.up(NOVELLA_FAKE_DELAY="5")
+    up = original.up(NOVELLA_FAKE_DELAY="12")
     assert up.returncode == 0, up.stderr
     yield original, restored
     for local in (original, restored):

@@ -31,8 +31,9 @@ def test_rows_that_no_living_server_stands_for_are_found(cloud: Cloud) -> None:
         leaked = rows.held(session)
         assert [line.split(" ")[0] for line in leaked] == ["allocation", "quota"]
         assert "used [2, 192, 1], allocations [1, 192, 1]" in rows.overcommitted(session)["n1"]
-        assert rows.taken_from(session, ["n1"]) == {(second, "n1"): 1}
         placed = rows.placed(session)
+    assert placed.owed == {(second, "n1"): 1}
+    assert placed.sessions == {"n1": "s"}
     assert placed.is_free(first, "n1")
     assert not placed.is_free(second, "n1")
     assert placed.crowded == ()
