@@ -3,6 +3,9 @@ and a long wait or an upload keeps one busy without delaying anybody else."""
 
 from __future__ import annotations
 
+import ctypes
+import os
+import signal
 import sys
 from typing import Any
 
@@ -49,6 +52,15 @@ class logger_class(Logger):  # noqa: N801  (gunicorn's name for it)
     def setup(self, cfg: Any) -> None:
         """See gunicorn."""
         logs.configure(_settings, "web")
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """End with the master, even when that is killed: an orphan would keep the port for seconds,
+    and the web that is started next could not have it."""
+    pr_set_pdeathsig = 1  # prctl(2)
+    ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != worker.ppid:
+        os._exit(1)
 
 
 def post_worker_init(worker: Any) -> None:

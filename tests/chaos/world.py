@@ -14,8 +14,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from app.store.database import make_engine
 from tests.chaos.fleet import FakeFleet, Fleet, RealFleet, settings_of, worker_argv
 from tests.chaos.plan import Options
@@ -159,12 +157,8 @@ class World:
         with self._lock:
             self._held.add(name)
             process = self.cloud.processes[name]
-        # gunicorn's worker would serve on for a while without its master.
-        children = psutil.Process(process.pid).children() if name == "web" else []
         process.send_signal(signal.SIGCONT)
         process.kill()
-        for child in children:
-            child.kill()
         process.wait(30)
 
     def release(self, name: str) -> None:
