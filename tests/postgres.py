@@ -27,6 +27,7 @@ class PostgreSQL:
     """One server; its data outlives its process."""
 
     directory: Path
+    connections: int = 100
     port: int = field(default_factory=free_port)
     _server: subprocess.Popen[bytes] | None = None
 
@@ -46,9 +47,10 @@ class PostgreSQL:
     def start(self) -> None:
         """Start the server and wait until it answers."""
         options = ["-p", str(self.port), "-k", str(self.directory), "-h", "127.0.0.1"]
+        options += ["-c", "fsync=off", "-c", f"max_connections={self.connections}"]
         data = ["-D", str(self.directory / "data")]
         self._server = subprocess.Popen(
-            [*AS_POSTGRES, str(BINARIES[-1] / "postgres"), *data, *options, "-c", "fsync=off"],
+            [*AS_POSTGRES, str(BINARIES[-1] / "postgres"), *data, *options],
             cwd="/",
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -76,10 +78,10 @@ class PostgreSQL:
 
 
 @contextmanager
-def postgresql_server() -> Iterator[PostgreSQL]:
-    """A server of the block's own, as an object that can be restarted."""
+def postgresql_server(connections: int = 100) -> Iterator[PostgreSQL]:
+    """A server of the block's own, as an object that can be restarted; it takes so many."""
     directory = Path(tempfile.mkdtemp(prefix="novella-pg-"))
-    server = PostgreSQL(directory)
+    server = PostgreSQL(directory, connections)
     try:
         server.create()
         server.start()

@@ -61,7 +61,7 @@ class Options:
     @property
     def clients(self) -> int:
         """How many clients ask at a time."""
-        return 4 if self.real else 44
+        return 4 if self.real else 56
 
 
 @dataclass(frozen=True)

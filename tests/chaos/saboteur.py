@@ -12,6 +12,7 @@ from random import Random
 from tests.chaos.plan import LOCAL, Blow, blows
 from tests.chaos.thief import Thief
 from tests.chaos.world import World
+from tests.postgres import CRASH
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class Saboteur:
 
     def _kill_database(self, blow: Blow) -> None:
         assert self.world.postgres is not None
-        self.world.postgres.stop()
+        self.world.postgres.stop(CRASH)
         self._last(blow)
         self.world.postgres.start()
 

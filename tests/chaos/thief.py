@@ -24,11 +24,18 @@ class Thief:
 
     def rob(self, seconds: float, ended: threading.Event) -> int:
         """Steal for `seconds`, give everything back; how many messages it were."""
-        redis = self._url.startswith("redis")
-        with Connection(self._url, transport_options=TRANSPORT if redis else {}) as connection:
-            self._steal(connection, time.monotonic() + seconds, ended)
+        with self._connection() as connection:
+            # A thief who is thrown out, for the broker is being struck, keeps what he has.
+            with suppress(*connection.connection_errors, *connection.channel_errors):
+                self._steal(connection, time.monotonic() + seconds, ended)
+        with self._connection() as connection:
+            connection.ensure_connection(max_retries=10, interval_start=0.5, interval_max=2.0)
             self._give_back(connection, ended)
         return len(self._stolen)
+
+    def _connection(self) -> Connection:
+        redis = self._url.startswith("redis")
+        return Connection(self._url, transport_options=TRANSPORT if redis else {})
 
     def _steal(self, connection: Connection, until: float, ended: threading.Event) -> None:
         queues = [Queue(name, no_declare=True) for name in self._queues]

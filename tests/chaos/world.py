@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -17,8 +15,9 @@ from typing import Any
 from app.store.database import make_engine
 from tests.chaos.fleet import FakeFleet, Fleet, RealFleet, settings_of, worker_argv
 from tests.chaos.plan import Options
-from tests.chaos.servers import PostgreSQL, Redis
+from tests.chaos.servers import Redis
 from tests.cloud import Cloud, eventually
+from tests.postgres import PostgreSQL, postgresql_server
 
 START_SECONDS = 60.0
 LOOK_SECONDS = 0.2
@@ -97,12 +96,7 @@ class World:
     def _start_database(self) -> None:
         if self.options.database != "postgresql":
             return
-        folder = Path(tempfile.mkdtemp(prefix="novella-chaos-pg-"))
-        self._stack.callback(subprocess.run, ["rm", "-rf", str(folder)], check=True)
-        self.postgres = PostgreSQL(folder)
-        self.postgres.make()
-        self._stack.callback(self.postgres.stop)
-        self.postgres.start()
+        self.postgres = self._stack.enter_context(postgresql_server(connections=300))
         self.cloud.database_url = self.postgres.url
         self.cloud.engine = make_engine(self.postgres.url)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +12,10 @@ from sqlalchemy import func, select
 
 from app.models import Action, Server
 from tests.asking import add_image, adopt, caller
-from tests.chaos.servers import PostgreSQL
 from tests.cloud import Cloud, eventually, running
 from tests.http_client import Client
 from tests.matrix import record
+from tests.postgres import CRASH, PostgreSQL, postgresql_server
 
 AWAY, HUNG = 12.0, 15.0
 """Seconds: longer than clients wait between their first attempts to connect again."""
@@ -48,13 +46,8 @@ def busy(
 @pytest.fixture
 def database() -> Iterator[PostgreSQL]:
     """A PostgreSQL that the test stops and starts."""
-    directory = Path(tempfile.mkdtemp(prefix="novella-pg-"))
-    made = PostgreSQL(directory)
-    made.make()
-    made.start()
-    yield made
-    made.stop()
-    shutil.rmtree(directory)
+    with postgresql_server() as made:
+        yield made
 
 
 class User:
@@ -127,7 +120,7 @@ def test_the_database_is_away(database: PostgreSQL, busy: Cloud) -> None:
     tasks = user.ask(0)
     accepted = busy.scalars(select(func.count(Action.id)))
     servers = busy.scalars(select(Server.id))
-    database.stop()
+    database.stop(CRASH)
     gone = time.monotonic()
     for _ in range(3):
         with pytest.raises(AssertionError, match="503"):
