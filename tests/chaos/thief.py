@@ -24,10 +24,10 @@ class Thief:
 
     def rob(self, seconds: float, ended: threading.Event) -> int:
         """Steal for `seconds`, give everything back; how many messages it were."""
-        with self._connection() as connection:
-            # A thief who is thrown out, for the broker is being struck, keeps what he has.
-            with suppress(*connection.connection_errors, *connection.channel_errors):
-                self._steal(connection, time.monotonic() + seconds, ended)
+        broken = (*self._connection().connection_errors, *self._connection().channel_errors)
+        # A thief who is thrown out, for the broker is being struck, keeps what he has.
+        with suppress(*broken), self._connection() as connection:
+            self._steal(connection, time.monotonic() + seconds, ended)
         with self._connection() as connection:
             connection.ensure_connection(max_retries=10, interval_start=0.5, interval_max=2.0)
             self._give_back(connection, ended)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -23,7 +24,9 @@ def tiny_image() -> Path:
     """The bootable guest image; built once and kept in var/ between runs."""
     path = Path(os.environ.get("NOVELLA_TINY_IMAGE") or CHECKOUT / "var/test/tiny.qcow2")
     path.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run([CHECKOUT / "bin/tiny-image", path], check=True, timeout=600)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes want it at once
+        subprocess.run([CHECKOUT / "bin/tiny-image", path], check=True, timeout=600)
     return path
 
 

@@ -16,6 +16,7 @@ from tests.cloud import eventually
 from tests.local_cloud import CHECKOUT, Done, Local
 
 pytestmark = [
+    pytest.mark.alone,
     pytest.mark.skipif(os.geteuid() != 0, reason="libvirtd needs root"),
     pytest.mark.skipif(shutil.which("libvirtd") is None, reason="no libvirtd, run bin/setup"),
     pytest.mark.timeout(1200),

@@ -24,8 +24,6 @@ from tests.redis_servers import password_redis, sentinels, tls_redis
 
 SERVERS = "/compute/v2.1/servers"
 
-pytestmark = pytest.mark.full
-
 
 @dataclass
 class Parts:

@@ -16,7 +16,7 @@ from tests.e2e.fleet import Fleet, fleet, ip
 from tests.http_client import Client
 from tests.integration.virt_fixtures import require_libvirtd
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
 MINUTE = 60.0
 ENDS_WITHIN = 300.0
 
