@@ -60,6 +60,7 @@ class Settings:
     reserved_ram_mb: int = 512
     max_attempts: int = 3
     alternates: int = 3
+    host_patience: float = 120.0
     chain: bool = True
 
     # the sweep and host states

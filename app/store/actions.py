@@ -94,6 +94,16 @@ def has_been_placed(session: Session, request_id: str) -> bool:
     return session.scalars(events.limit(1)).first() is not None
 
 
+def failed_builds(session: Session, action_id: str) -> dict[str, str]:
+    """For each host on which the action's build failed, the newest fault's code."""
+    events = session.execute(
+        select(ActionEvent.host, ActionEvent.fault)
+        .where(ActionEvent.action_id == action_id, ActionEvent.stage == "build")
+        .order_by(ActionEvent.id)
+    )
+    return {host: str(fault.get("code", "")) for host, fault in events if host and fault}
+
+
 def unfinished(session: Session, server_id: str) -> Action | None:
     """The one action that the server has in flight."""
     return session.scalars(

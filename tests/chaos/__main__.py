@@ -69,8 +69,7 @@ def show(report: Report, console: Console) -> None:
     for name, value in verdict.document().items():
         if name not in ("faults", "recovery"):
             counts.add_row(name, str(value))
-    for reason, number in sorted(verdict.faults.items()):
-        counts.add_row(f"fault {reason}", str(number))
+    counts.add_row("faults", str(verdict.faults.total()))
     counts.add_row("looks at the invariants", str(report.looks))
     counts.add_row("messages stolen", str(report.stolen))
     counts.add_row("seconds until all had ended", f"{verdict.waited:.1f}")
@@ -79,6 +78,8 @@ def show(report: Report, console: Console) -> None:
     for name, number in sorted(report.blows.items()):
         blows.add_row(name, str(number), f"{verdict.recovery.get(name, 0.0):.1f}")
     console.print(blows)
+    for reason, number in verdict.faults.most_common():
+        console.print(f"fault, {number} times: {reason}", markup=False)
     for name, number in sorted((report.answers + report.exits).items()):
         console.print(f"{name}: {number}")
     for line in (verdict.findings + report.failures)[:SHOWN_FINDINGS]:

@@ -244,4 +244,4 @@ def settings_of(real: bool) -> dict[str, str]:
         driver = "app.virt.libvirt.driver:LibvirtDriver"
         return waits | {"driver": driver, "virt_type": "qemu", "cpu_ratio": "16"}
     # Builds that last, so that some are struck in their middle.
-    return waits | {"fake_delay": "1.5", "cpu_ratio": "0.25"}
+    return waits | {"fake_delay": "1.5", "cpu_ratio": "0.5"}

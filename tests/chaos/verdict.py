@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -122,7 +123,7 @@ class Judge:
             elif action is None or _ended_well(action):
                 self.verdict.ended += 1
             elif action.finished_at is not None:
-                self.verdict.faults[_reason(action)] += 1
+                self.verdict.faults[_explained(action)] += 1
 
     def _mismatches(self) -> list[str]:
         """Servers whose row, last success, guest and claim do not say the same."""
@@ -191,6 +192,12 @@ def _ended_well(action: Action) -> bool:
 
 def _reason(action: Action) -> str:
     return str((action.fault or {}).get("code", action.state))
+
+
+def _explained(action: Action) -> str:
+    """The fault's code and its sentence without the numbers, so that alike ones count as one."""
+    sentence = re.sub(r"\d+", "n", str((action.fault or {}).get("message", "")))
+    return f"{_reason(action)}: {sentence}" if sentence else _reason(action)
 
 
 def _wanted(session: Session) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sqlalchemy.orm import Session
 
 from app.config import settings
@@ -14,48 +16,84 @@ from app.scheduler.host_table import HostRow, HostTable
 from app.scheduler.select import Selection, select
 from app.store import actions, endings, hosts
 from app.tasks import messages
+from app.tasks.control import patience
 
 NO_VALID_HOST = "no_valid_host"
+Held = list[tuple[Action, Server]]
 
 
 def schedule(session: Session, request_id: str) -> list[Action]:
     """Move the request's actions on to `claim` with their selections; those that fit nowhere end.
 
     Returns the actions that ended. Servers of one request differ only in the hosts that they
-    must avoid, so each set of those is one decision.
+    must avoid, so each set of those is one decision. What would fit on a host that is away for a
+    moment stays here and is rung again, for `host_patience` seconds.
     """
     held = actions.hold_request(session, request_id, "schedule")
     if not held:
         return []
-    table = HostTable([_row(host) for host in hosts.all_hosts(session)])
+    known = hosts.all_hosts(session)
+    table = HostTable([_row(host, _usable(host)) for host in known])
     ended: list[Action] = []
-    for tried, group in _by_tried(session, held).items():
-        spec = _spec(group[0][1], tried)
-        selection = select(table, spec, len(group), settings().alternates)
-        ended += _decide(session, group, selection)
+    for avoided, group in _by_avoided(session, held, _tried).items():
+        selection, left = _place(session, table, group, avoided)
+        for milder, again in _second_chances(session, left, avoided).items():
+            _, refused = _place(session, table, again, milder)
+            placed = {action.id for action, _ in again} - {action.id for action, _ in refused}
+            left = [pair for pair in left if pair[0].id not in placed]
+        if left:
+            ended += _refuse(session, _hopeless(session, known, left), selection)
     return ended
 
 
-def _decide(
-    session: Session, group: list[tuple[Action, Server]], selection: Selection
-) -> list[Action]:
+def _place(
+    session: Session, table: HostTable, group: Held, avoided: frozenset[str]
+) -> tuple[Selection, Held]:
+    """Move on those that fit; the selection, and those that do not."""
+    spec = _spec(group[0][1], avoided)
+    selection = select(table, spec, len(group), settings().alternates)
     fits = len(selection.picks)
     if fits < _min_count(session, group):
         fits = 0
     for (action, server), pick in zip(group, selection.picks[:fits], strict=False):
         action.selection = pick
         action.placement = {"refused": selection.refused, "hosts": selection.hosts}
+        patience.over(action)
         actions.end_event(session, action)
         actions.enter(session, action, server, "claim")
-    for action, server in group[fits:]:
+    return selection, group[fits:]
+
+
+def _second_chances(
+    session: Session, left: Held, avoided: frozenset[str]
+) -> dict[frozenset[str], Held]:
+    """Those for whom a host is free again where only something passing went wrong."""
+    tried = [pair for pair in left if pair[0].tried]
+    groups = _by_avoided(session, tried, lambda action: patience.failed_for_good(session, action))
+    return {milder: group for milder, group in groups.items() if milder != avoided}
+
+
+def _hopeless(session: Session, known: list[Host], left: Held) -> Held:
+    """Those that need not wait, for they would not fit if all that went away lately were back."""
+    rows = [_row(host, _usable(host) or patience.may_return(session, host)) for host in known]
+    avoided = patience.failed_for_good(session, left[0][0])
+    selection = select(HostTable(rows), _spec(left[0][1], avoided), len(left), 0)
+    if len(selection.picks) < _min_count(session, left):
+        return left
+    awaited = len({pick[0] for pick in selection.picks})
+    return [pair for pair in left if not patience.wait(session, pair[0], awaited)]
+
+
+def _refuse(session: Session, left: Held, selection: Selection) -> list[Action]:
+    for action, server in left:
         fault = _no_valid_host(action, selection)
         action.placement = {"refused": selection.refused, "hosts": selection.hosts}
         endings.unplaced(session, action, server)
         endings.broken(session, action, server, fault)
-    return [action for action, _ in group[fits:]]
+    return [action for action, _ in left]
 
 
-def _min_count(session: Session, group: list[tuple[Action, Server]]) -> int:
+def _min_count(session: Session, group: Held) -> int:
     """How many must fit: judged over those not deleted meanwhile, until one has been placed."""
     first = group[0][0]
     wanted = min(int(first.args.get("min_count", 1)), len(group))
@@ -68,13 +106,18 @@ def _no_valid_host(action: Action, selection: Selection) -> Fault:
     return advised(fault, "schedule", ", ".join(action.tried) or None)
 
 
-def _by_tried(
-    session: Session, held: list[tuple[Action, Server]]
-) -> dict[frozenset[str], list[tuple[Action, Server]]]:
-    groups: dict[frozenset[str], list[tuple[Action, Server]]] = {}
+def _tried(action: Action) -> frozenset[str]:
+    return frozenset(action.tried)
+
+
+def _by_avoided(
+    session: Session, held: Held, tried: Callable[[Action], frozenset[str]]
+) -> dict[frozenset[str], Held]:
+    """By the hosts they must avoid: those `tried`, and those that still owe a clean-up."""
+    groups: dict[frozenset[str], Held] = {}
     for action, server in held:
-        avoid = set(action.tried) | hosts.owing_cleanup(session, server.id)
-        groups.setdefault(frozenset(avoid), []).append((action, server))
+        avoid = tried(action) | hosts.owing_cleanup(session, server.id)
+        groups.setdefault(avoid, []).append((action, server))
     return groups
 
 
@@ -87,11 +130,15 @@ def _spec(server: Server, tried: frozenset[str]) -> RequestSpec:
     )
 
 
-def _row(host: Host) -> HostRow:
+def _usable(host: Host) -> bool:
+    return hosts.usable(host) and messages.understands(host)
+
+
+def _row(host: Host, usable: bool) -> HostRow:
     return HostRow(
         name=host.name,
         zone=host.zone,
-        usable=hosts.usable(host) and messages.understands(host),
+        usable=usable,
         limit=Resources(
             int(host.vcpus * host.cpu_ratio),
             int((host.ram_mb - host.reserved_ram_mb) * host.ram_ratio),
