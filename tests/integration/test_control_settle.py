@@ -40,11 +40,11 @@ def test_an_outcome_that_the_database_did_not_take_is_settled_when_it_is_back(
     with running(cloud):
         adopt(cloud, monkeypatch)
         cloud.start_control()
-        cloud.start_host("n1", fake_delay="3")
+        cloud.start_host("n1", fake_delay="6")
         cloud.hosts_up("n1")
         who = caller(cloud)
         [(server_id, action_id)] = create(cloud, who, add_image(cloud, who.project_id))
-        eventually(lambda: cloud.action(action_id).stage == "build", 20)
+        eventually(lambda: cloud.action(action_id).stage_started_at, 20, "the host builds")
         cloud.engine.dispose()
         with away(postgres, name):
             eventually(lambda: "not settled; the sweep rings again" in cloud.log("control"), 30)

@@ -303,7 +303,7 @@ def bad_tokens(site: Site, tenant: Tenant) -> dict[str, str]:
         "expired": web.tokens.issue(old),
         "revoked": revoked,
         "signed by another": stranger.issue(good),
-        "changed": f"{head[:-2]}{head[-1]}{head[-2]}.{tail}",
+        "changed": f"{head[:-2]}{'B' if head[-2] == 'A' else 'A'}{head[-1]}.{tail}",
         "unsigned": head,
     }
 

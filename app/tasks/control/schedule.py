@@ -42,7 +42,9 @@ def schedule(session: Session, request_id: str) -> list[Action]:
             placed = {action.id for action, _ in again} - {action.id for action, _ in refused}
             left = [pair for pair in left if pair[0].id not in placed]
         if left:
-            ended += _refuse(session, _hopeless(session, known, left), selection)
+            chosen = [action.selection[0] for action, _ in held if action.stage == "claim"]
+            hopeless = _hopeless(session, known, left, chosen)
+            ended += _refuse(session, hopeless, selection)
     return ended
 
 
@@ -73,11 +75,17 @@ def _second_chances(
     return {milder: group for milder, group in groups.items() if milder != avoided}
 
 
-def _hopeless(session: Session, known: list[Host], left: Held) -> Held:
-    """Those that need not wait, for they would not fit if all that went away lately were back."""
+def _hopeless(session: Session, known: list[Host], left: Held, chosen: list[str]) -> Held:
+    """Those that need not wait, for they would not fit if all that went away lately were back.
+
+    `chosen` are the hosts that others of the request take now.
+    """
     rows = [_row(host, _usable(host) or patience.may_return(session, host)) for host in known]
-    avoided = patience.failed_for_good(session, left[0][0])
-    selection = select(HostTable(rows), _spec(left[0][1], avoided), len(left), 0)
+    spec = _spec(left[0][1], patience.failed_for_good(session, left[0][0]))
+    table = HostTable(rows)
+    for name in chosen:
+        table.take(table.index[name], spec.resources)
+    selection = select(table, spec, len(left), 0)
     if len(selection.picks) < _min_count(session, left):
         return left
     awaited = len({pick[0] for pick in selection.picks})
