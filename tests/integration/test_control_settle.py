@@ -14,6 +14,7 @@ from celery.result import AsyncResult
 from app.celery import make_app
 from tests.asking import add_image, adopt, caller, create, forget_process_state
 from tests.cloud import Cloud, eventually, running
+from tests.integration.test_recovery import builds
 from tests.postgres import fresh_database
 
 
@@ -44,7 +45,7 @@ def test_an_outcome_that_the_database_did_not_take_is_settled_when_it_is_back(
         cloud.hosts_up("n1")
         who = caller(cloud)
         [(server_id, action_id)] = create(cloud, who, add_image(cloud, who.project_id))
-        eventually(lambda: cloud.action(action_id).stage_started_at, 20, "the host builds")
+        eventually(lambda: builds(cloud, action_id), 20, "the host builds")
         cloud.engine.dispose()
         with away(postgres, name):
             eventually(lambda: "not settled; the sweep rings again" in cloud.log("control"), 30)
