@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +36,23 @@ def test_a_journal_that_cannot_be_read_is_kept_aside_and_begun_anew(tmp_path: Pa
     assert aside.read_bytes()[:4000] == content[:4000]
     path.write_bytes(b"not a database at all" * 100)
     assert Journal(path).fences() == {}
+
+
+def test_a_journal_whose_damage_is_no_text_is_begun_anew_as_well(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    first = Journal(path)
+    first.put(Record("s1", message("build").key, "create"))
+    first.close()
+    named, spoilt = b"tablerecordsrecords", b"table\xff\xffcords\xff\xffcords"
+    content = path.read_bytes()
+    assert content.count(named) == 1
+    path.write_bytes(
+        content.replace(named, spoilt).replace(b"CREATE TABLE rec", b"CREATE TALLE rec")
+    )
+    with closing(sqlite3.connect(path)) as raw, pytest.raises(UnicodeDecodeError):
+        raw.execute("SELECT * FROM records")
+    assert Journal(path).fences() == {}
+    assert len(list(tmp_path.glob("journal.sqlite.broken-*"))) == 1
 
 
 def fill(journal: Journal) -> None:

@@ -11,7 +11,8 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -175,7 +176,7 @@ class Journal:
 
     def _read(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         try:
-            with self._lock:
+            with self._lock, _legible():
                 return self._database.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise self._fault(error) from error
@@ -183,7 +184,7 @@ class Journal:
     def _write(self, statement: str, *values: Any) -> int:
         """The number of rows that it changed."""
         try:
-            with self._lock:
+            with self._lock, _legible():
                 return self._database.execute(statement, values).rowcount
         except sqlite3.Error as error:
             raise self._fault(error) from error
@@ -207,18 +208,32 @@ _TOMBSTONES = (
 def _open(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, timeout=10, check_same_thread=False, isolation_level=None)
     try:
-        database.execute("PRAGMA journal_mode=WAL")
-        database.execute("PRAGMA synchronous=FULL")
-        [(verdict,)] = database.execute("PRAGMA quick_check(1)").fetchall()
-        if verdict != "ok":
-            broken = sqlite3.DatabaseError(f"{path.name}: {verdict}")
-            broken.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-            raise broken
-        database.executescript(_SCHEMA)
+        with _legible():
+            database.execute("PRAGMA journal_mode=WAL")
+            database.execute("PRAGMA synchronous=FULL")
+            [(verdict,)] = database.execute("PRAGMA quick_check(1)").fetchall()
+            if verdict != "ok":
+                raise _corrupt(f"{path.name}: {verdict}")
+            database.executescript(_SCHEMA)
     except sqlite3.Error:
         database.close()
         raise
     return database
+
+
+@contextmanager
+def _legible() -> Iterator[None]:
+    """Call a file corrupt whose error quotes bytes that are no text; sqlite3 stumbles over it."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise _corrupt("the file's schema is no text") from error
+
+
+def _corrupt(reason: str) -> sqlite3.DatabaseError:
+    broken = sqlite3.DatabaseError(reason)
+    broken.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return broken
 
 
 def _move_aside(path: Path) -> Path:
