@@ -36,8 +36,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def allowed(seconds: float) -> float:
+    """A time limit for a quiet machine as it is for this one: up to four times that under load."""
+    return seconds * min(4.0, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
+
+
 def eventually(check: Callable[[], T], seconds: float = 20.0, what: str = "") -> T:
-    """The first true answer of `check`, polled; fails the test after `seconds`."""
+    """The first true answer of `check`, polled; fails the test after `allowed(seconds)`."""
+    seconds = allowed(seconds)
     deadline = time.monotonic() + seconds
     while True:
         answer = check()

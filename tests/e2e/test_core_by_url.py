@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.cloud import Cloud, eventually
+from tests.cloud import Cloud, allowed, eventually
 from tests.e2e.conftest import LIBVIRT
 from tests.http_client import Client
 from tests.integration.virt_fixtures import OwnLibvirtd
@@ -127,7 +127,7 @@ def live(client: Client, image: str, several: int) -> str:
     for act in ({"os-stop": None}, {"os-start": None}, {"reboot": {"type": "HARD"}}):
         succeeded(client, client.act(server, **act))
     eventually(lambda: statuses(client) == ["ACTIVE"] * (1 + several), 60, "all are active")
-    assert time.monotonic() - begun < 60
+    assert time.monotonic() - begun < allowed(60)
     return server
 
 
@@ -144,7 +144,7 @@ def outage(client: Client, image: str, parts: Parts) -> None:
     else:
         begun = time.monotonic()
         asked.append(client.create(image, "during")[1])
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < allowed(3)
     parts.rise()
     for task in asked:
         succeeded(client, task)

@@ -35,9 +35,10 @@ def walk_through(walk: Walk, flow: Flow, moment: str) -> None:
     walk.quiet()
     walk.well_ended(flow, server_id, action_id)
     assert life in (-1, walk.life(server_id)), "the guest that ran already was started again"
-    before = walk.cloud.dump("starts"), walk.here(), walk.journal()
+    before = walk.everything()
     walk.deliver_late()
-    assert (walk.cloud.dump("starts"), walk.here(), walk.journal()) == before
+    for name, found in walk.everything().items():
+        assert found == before[name], f"what came late changed {name}"
     walk.leave_nothing(server_id)
 
 

@@ -202,6 +202,11 @@ class Walk:
             "files": files,
         }
 
+    def everything(self) -> dict[str, object]:
+        """All that a late message could change, by where it is; read while the host is up."""
+        self.cloud.hosts_up("n1")
+        return {**self.cloud.dump("starts"), "here": self.here(), "journal": self.journal()}
+
     def _is_empty(self, table: type[Base]) -> bool:
         return not self.cloud.scalars(select(table))
 

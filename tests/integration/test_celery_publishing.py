@@ -14,7 +14,7 @@ from app.celery import make_app, publisher
 from app.models import Action
 from app.tasks import results
 from tests.asking import add_image, caller, create
-from tests.cloud import Cloud, eventually, free_port
+from tests.cloud import Cloud, allowed, eventually, free_port
 from tests.integration.celery_workers import PACKAGE, Workers, workers
 
 __all__ = ["workers"]
@@ -36,7 +36,7 @@ def test_a_ring_fails_soon_when_redis_is_dead_and_when_it_hangs(workers: Workers
     cloud = workers.cloud
     publisher().send_task("facts.chore", queue="ours")
     cloud.processes["redis"].send_signal(signal.SIGSTOP)
-    assert seconds_to_fail() < 4
+    assert seconds_to_fail() < allowed(4)
     cloud.processes["redis"].send_signal(signal.SIGCONT)
     publisher().send_task("facts.chore", queue="ours")
     cloud.processes["redis"].send_signal(signal.SIGSTOP)
@@ -48,9 +48,9 @@ def test_a_ring_fails_soon_when_redis_is_dead_and_when_it_hangs(workers: Workers
         sender.kill()
         sender.wait(5)
     cloud.kill("redis")
-    assert seconds_to_fail() < 2
+    assert seconds_to_fail() < allowed(2)
     publisher.cache_clear()
-    assert seconds_to_fail() < 2
+    assert seconds_to_fail() < allowed(2)
 
 
 def stock_sender(cloud: Cloud, port: int) -> subprocess.Popen[bytes]:
@@ -65,11 +65,11 @@ def test_a_result_that_cannot_be_stored_is_a_warning_and_soon(workers: Workers) 
     workers.cloud.processes["redis"].send_signal(signal.SIGSTOP)
     begun = time.monotonic()
     results.store(ended)
-    assert time.monotonic() - begun < 8
+    assert time.monotonic() - begun < allowed(8)
     workers.cloud.kill("redis")
     begun = time.monotonic()
     results.store(ended)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < allowed(2)
 
 
 def test_progress_that_cannot_be_told_fails_a_stock_task(workers: Workers) -> None:

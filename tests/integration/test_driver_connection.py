@@ -19,7 +19,7 @@ import pytest
 
 from app.errors import Cancelled, HostFault
 from app.virt.libvirt import child
-from tests.cloud import Cloud, eventually
+from tests.cloud import Cloud, allowed, eventually
 from tests.integration.virt_fixtures import OwnLibvirtd
 
 pytest_plugins = ["tests.integration.virt_fixtures"]
@@ -53,7 +53,7 @@ def test_opening_a_hung_libvirtd_ends_in_time_for_every_thread(deaf_socket: Path
         thread.start()
     for thread in threads:
         thread.join(10)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < allowed(3)
     assert faults == ["hypervisor_away"] * 8
     assert sum(thread.name == "libvirt-open" for thread in threading.enumerate()) == 1
     assert not made.answers(0.5)
@@ -90,7 +90,7 @@ def test_a_retry_ends_when_it_is_cancelled():
     began = time.monotonic()
     with pytest.raises(Cancelled):
         made.run("find", lambda link: None, "server-1", cancel)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < allowed(2)
 
 
 def test_a_child_process_ends_with_its_worker_however_that_ends():
@@ -134,7 +134,7 @@ def test_a_call_that_a_live_libvirtd_cannot_finish_ends_in_time(monkeypatch: pyt
     began = time.monotonic()
     with pytest.raises(HostFault) as caught:
         made.run("shut down", lambda link: never.wait(30), "server-1")
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < allowed(3)
     assert caught.value.code == "too_slow"
     assert "shut down of server server-1" in caught.value.message
     assert made.run("find", lambda link: link.getType()) == "TEST", "others go on"
@@ -210,7 +210,7 @@ def test_a_child_process_is_ended_when_cancelled_or_late():
     with pytest.raises(HostFault) as caught:
         child.run(["sleep", "60"], 0.2)
     assert caught.value.code == "too_slow"
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < allowed(2)
     assert not children(os.getpid(), "sleep")
 
 

@@ -26,7 +26,7 @@ from app.errors import HostFault
 from app.virt.libvirt import leftovers, probe
 from app.virt.libvirt.connection import Connection
 from app.virt.libvirt.names import bridge_name
-from tests.cloud import eventually
+from tests.cloud import allowed, eventually
 from tests.integration.virt_fixtures import (
     Hypervisor,
     ImageServer,
@@ -117,7 +117,7 @@ def test_a_guest_boots_with_its_metadata_address_and_key_and_obeys_acpi(
     wait_for_ready(driver, plan.server_id, times=2)
     began = time.monotonic()
     assert driver.stop(plan.server_id, 7, 60, threading.Event()).power_state == SHUTDOWN
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < allowed(30)
 
 
 def test_an_address_is_leased_to_its_next_owner_at_once(booting: Hypervisor):
@@ -247,7 +247,7 @@ def test_a_hung_libvirtd_is_unhealthy_within_five_seconds_and_well_again_after(
     try:
         began = time.monotonic()
         assert not driver.healthy()
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < allowed(6)
     finally:
         os.kill(pid, signal.SIGCONT)
     eventually(driver.healthy, 20)
@@ -339,7 +339,7 @@ def test_kvm_is_chosen_only_when_a_guest_has_run_under_it(
         assert chosen == ("kvm" if probe.proves(connection, cloud, tmp_path) else "qemu")
         began = time.monotonic()
         assert probe.choose(connection, "auto", cloud, tmp_path) == chosen
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < allowed(0.5)
         assert connection.get().listAllDomains(0) == []
         assert [path.name for path in tmp_path.iterdir()] == ["virt_type.json"]
     finally:

@@ -119,7 +119,7 @@ def test_the_database_is_away(database: PostgreSQL, busy: Cloud) -> None:
     user = User(busy)
     tasks = user.ask(0)
     accepted = busy.scalars(select(func.count(Action.id)))
-    servers = busy.scalars(select(Server.id))
+    servers = set(busy.scalars(select(Server.id)))
     database.stop(CRASH)
     gone = time.monotonic()
     for _ in range(3):
@@ -130,7 +130,7 @@ def test_the_database_is_away(database: PostgreSQL, busy: Cloud) -> None:
     begun = time.monotonic()
     busy.engine.dispose()
     assert busy.scalars(select(func.count(Action.id))) == accepted, "what was refused is not there"
-    assert busy.scalars(select(Server.id)) == servers
+    assert set(busy.scalars(select(Server.id))) == servers
     user.end_well(tasks)
     record("database", "restart", time.monotonic() - begun, "0.5 s of a build included")
     user.end_well(user.ask(1))

@@ -14,7 +14,7 @@ from app.domain.resources import Resources
 from app.errors import Conflict
 from app.models import Allocation, Cleanup, Host, Port
 from tests.asking import add_image, caller, create, request
-from tests.cloud import Cloud, eventually
+from tests.cloud import Cloud, allowed, eventually
 
 
 def nothing_is_held(cloud: Cloud) -> None:
@@ -93,7 +93,7 @@ def test_no_valid_host_counts_the_hosts_that_each_filter_refused(cloud: Cloud) -
     nothing_is_held(cloud)
 
 
-def test_a_delete_stops_a_running_build_within_a_second(cloud: Cloud) -> None:
+def test_a_delete_stops_a_running_build_at_once(cloud: Cloud) -> None:
     cloud.start_control()
     cloud.start_host("n1", fake_delay="60")
     cloud.hosts_up("n1")
@@ -104,7 +104,7 @@ def test_a_delete_stops_a_running_build_within_a_second(cloud: Cloud) -> None:
     deleted = request(who, server_id, "delete")
     assert request(who, server_id, "delete") == deleted
     assert cloud.finished(deleted).state == "succeeded"
-    assert time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun < allowed(1.5)
     action = cloud.action(action_id)
     assert (action.state, (action.fault or {})["code"]) == ("cancelled", "pre_empted")
     nothing_is_held(cloud)
@@ -129,7 +129,7 @@ def test_a_stop_does_not_wait_behind_builds(cloud: Cloud) -> None:
     )
     begun = time.monotonic()
     assert cloud.finished(request(who, server_id, "stop")).state == "succeeded"
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < allowed(2)
     assert all(cloud.action(a).finished_at is None for _, a in building)
 
 
@@ -198,7 +198,7 @@ def test_what_was_accepted_while_redis_was_away_runs_when_it_is_back(cloud: Clou
     cloud.kill("redis")
     begun = time.monotonic()
     [(_, action_id)] = create(cloud, who, image)
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < allowed(3)
     eventually(lambda: cloud.log("control").count("Redis is away") >= 4, 40, "sweeps fail")
     assert cloud.action(action_id).rings == 0, "a ring that nobody heard does not count"
     cloud.start_redis()
