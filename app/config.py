@@ -61,6 +61,19 @@ class Settings:
     max_attempts: int = 3
     alternates: int = 3
     host_patience: float = 120.0
+    filters: str = ""
+    weighers: str = ""
+    weight_multipliers: str = ""
+    host_subset_size: int = 1
+    shuffle_best_same_weighed_hosts: bool = False
+    max_instances_per_host: int = 50
+    max_io_ops_per_host: int = 8
+    isolated_hosts: str = ""
+    isolated_images: str = ""
+    restrict_isolated_hosts_to_isolated_images: bool = True
+    image_properties_default_architecture: str = ""
+    aggregate_image_properties_isolation_namespace: str = ""
+    aggregate_image_properties_isolation_separator: str = "."
     chain: bool = True
 
     # the sweep and host states

@@ -9,7 +9,7 @@ from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict
-from app.models import Cleanup, Cloud, Host, now
+from app.models import Action, Cleanup, Cloud, Host, Server, now
 from app.store.database import changed
 
 UP, DOWN, RECONCILING, DRIVER_DOWN = "up", "down", "reconciling", "driver_down"
@@ -28,6 +28,23 @@ def all_hosts(session: Session) -> list[Host]:
 def usable(host: Host) -> bool:
     """Whether new servers may be placed there."""
     return host.state == UP and host.enabled and not host.forced_down
+
+
+def building(session: Session) -> dict[str, int]:
+    """How many builds are in flight on each host that has any."""
+    found = session.execute(
+        select(Server.host, func.count())
+        .join(Action, Action.server_id == Server.id)
+        .where(Action.finished_at.is_(None), Action.kind == "create", Server.host.is_not(None))
+        .group_by(Server.host)
+    )
+    return {str(name): count for name, count in found}
+
+
+def of_servers(session: Session, server_ids: Collection[str]) -> set[str]:
+    """The hosts that these servers are on."""
+    wanted = (Server.id.in_(server_ids), Server.deleted_at.is_(None), Server.host.is_not(None))
+    return {str(name) for name in session.scalars(select(Server.host).where(*wanted))}
 
 
 def owing_cleanup(session: Session, server_id: str) -> set[str]:

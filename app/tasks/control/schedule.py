@@ -6,17 +6,14 @@ from collections.abc import Callable
 
 from sqlalchemy.orm import Session
 
-from app.config import settings
 from app.domain.advice import advised
 from app.domain.message import Fault
-from app.domain.request_spec import RequestSpec
-from app.domain.resources import Resources
 from app.models import Action, Host, Server
-from app.scheduler.host_table import HostRow, HostTable
-from app.scheduler.select import Selection, select
+from app.scheduler.host_table import HostTable
+from app.scheduler.select import Selection
 from app.store import actions, endings, hosts
 from app.tasks import messages
-from app.tasks.control import patience
+from app.tasks.control import patience, placing
 
 NO_VALID_HOST = "no_valid_host"
 Held = list[tuple[Action, Server]]
@@ -33,7 +30,9 @@ def schedule(session: Session, request_id: str) -> list[Action]:
     if not held:
         return []
     known = hosts.all_hosts(session)
-    table = HostTable([_row(host, _usable(host)) for host in known])
+    building = hosts.building(session)
+    rows = [placing.row(host, _usable(host), building.get(host.name, 0)) for host in known]
+    table = HostTable(rows)
     ended: list[Action] = []
     for avoided, group in _by_avoided(session, held, _tried).items():
         selection, left = _place(session, table, group, avoided)
@@ -52,14 +51,14 @@ def _place(
     session: Session, table: HostTable, group: Held, avoided: frozenset[str]
 ) -> tuple[Selection, Held]:
     """Move on those that fit; the selection, and those that do not."""
-    spec = _spec(group[0][1], avoided)
-    selection = select(table, spec, len(group), settings().alternates)
+    spec = placing.spec_of(session, group[0][1], avoided)
+    selection = placing.choose(table, spec, len(group))
     fits = len(selection.picks)
     if fits < _min_count(session, group):
         fits = 0
-    for (action, server), pick in zip(group, selection.picks[:fits], strict=False):
-        action.selection = pick
-        action.placement = {"refused": selection.refused, "hosts": selection.hosts}
+    for number, (action, server) in enumerate(group[:fits]):
+        action.selection = selection.picks[number]
+        action.placement = selection.explained(number)
         patience.over(action)
         actions.end_event(session, action)
         actions.enter(session, action, server, "claim")
@@ -80,12 +79,14 @@ def _hopeless(session: Session, known: list[Host], left: Held, chosen: list[str]
 
     `chosen` are the hosts that others of the request take now.
     """
-    rows = [_row(host, _usable(host) or patience.may_return(session, host)) for host in known]
-    spec = _spec(left[0][1], patience.failed_for_good(session, left[0][0]))
+    rows = [
+        placing.row(host, _usable(host) or patience.may_return(session, host)) for host in known
+    ]
+    spec = placing.spec_of(session, left[0][1], patience.failed_for_good(session, left[0][0]))
     table = HostTable(rows)
     for name in chosen:
         table.take(table.index[name], spec.resources)
-    selection = select(table, spec, len(left), 0)
+    selection = placing.choose(table, spec, len(left))
     if len(selection.picks) < _min_count(session, left):
         return left
     awaited = len({pick[0] for pick in selection.picks})
@@ -95,7 +96,7 @@ def _hopeless(session: Session, known: list[Host], left: Held, chosen: list[str]
 def _refuse(session: Session, left: Held, selection: Selection) -> list[Action]:
     for action, server in left:
         fault = _no_valid_host(action, selection)
-        action.placement = {"refused": selection.refused, "hosts": selection.hosts}
+        action.placement = selection.explained()
         endings.unplaced(session, action, server)
         endings.broken(session, action, server, fault)
     return [action for action, _ in left]
@@ -129,29 +130,5 @@ def _by_avoided(
     return groups
 
 
-def _spec(server: Server, tried: frozenset[str]) -> RequestSpec:
-    return RequestSpec(
-        Resources(server.vcpus, server.ram_mb, server.disk_gb),
-        zone=server.availability_zone,
-        forced_host=server.forced_host,
-        tried=tried,
-    )
-
-
 def _usable(host: Host) -> bool:
     return hosts.usable(host) and messages.understands(host)
-
-
-def _row(host: Host, usable: bool) -> HostRow:
-    return HostRow(
-        name=host.name,
-        zone=host.zone,
-        usable=usable,
-        limit=Resources(
-            int(host.vcpus * host.cpu_ratio),
-            int((host.ram_mb - host.reserved_ram_mb) * host.ram_ratio),
-            int(host.disk_gb * host.disk_ratio),
-        ),
-        used=Resources(host.used_vcpus, host.used_ram_mb, host.used_disk_gb),
-        failed_builds=host.failed_builds,
-    )

@@ -26,7 +26,7 @@ from app.store import actions, hosts, idempotency, plans, purging, ringing
 from app.store.database import clock, reading, transaction
 from app.tasks import board, publish, results
 from app.tasks.board import Beat, ControlBeat
-from app.tasks.control import losses, ring, waiting
+from app.tasks.control import losses, placing, ring, waiting
 from app.tasks.control.backlog import Backlog
 from app.tasks.control.host_states import Watch
 from app.tasks.workflow import SLOW
@@ -249,6 +249,7 @@ class SweepStep(bootsteps.StartStopStep):
 
     def __init__(self, parent: Worker, **kwargs: object) -> None:
         super().__init__(parent, **kwargs)
+        placing.policy()  # Celery names this step and the rule, and the worker ends
         queues = sorted(parent.app.amqp.queues.consume_from)
         self.sweep = Sweep(parent.hostname, queues)
 

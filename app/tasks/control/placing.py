@@ -1,0 +1,144 @@
+"""What the scheduler is told: this cloud's policy, and a request's needs from the database."""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.config import Settings, settings
+from app.domain.request_spec import RequestSpec
+from app.domain.resources import Resources
+from app.errors import Invalid
+from app.models import Host, Image, Server
+from app.scheduler import plugins
+from app.scheduler.host_table import HostTable
+from app.scheduler.options import Options
+from app.scheduler.policy import Policy, make
+from app.scheduler.rows import HostRow
+from app.scheduler.select import Selection, select
+from app.store import hosts
+
+CHANCE = random.SystemRandom()
+
+
+@functools.cache
+def policy() -> Policy:
+    """The filters and weighers that the settings name, each tried once.
+
+    Raises Invalid with the name of one that is unknown or fails: the worker does not start.
+    """
+    wanted = settings()
+    made = make(
+        _names(wanted.filters),
+        _names(wanted.weighers),
+        _multipliers(wanted.weight_multipliers),
+        _options(wanted),
+        plugins.load(),
+    )
+    plugins.prove(made)
+    return made
+
+
+def choose(table: HostTable, spec: RequestSpec, count: int) -> Selection:
+    """Pick hosts by this cloud's policy; `table` is consumed."""
+    return select(table, spec, count, settings().alternates, policy(), CHANCE)
+
+
+def spec_of(session: Session, server: Server, tried: frozenset[str]) -> RequestSpec:
+    """What a server needs, from its own row: flavor, image, hints."""
+    image = session.get(Image, server.image_id) if server.image_id else None
+    hints = server.scheduler_hints
+    return RequestSpec(
+        Resources(server.vcpus, server.ram_mb, server.disk_gb),
+        zone=server.availability_zone,
+        forced_host=server.forced_host,
+        tried=tried,
+        project_id=server.project_id,
+        flavor_name=server.flavor_name,
+        extra_specs=server.extra_specs,
+        image_id=server.image_id,
+        image_properties=image.properties if image else {},
+        same_host=_hosts(session, hints, "same_host"),
+        different_host=_hosts(session, hints, "different_host"),
+        near_address=_text(hints, "build_near_host_ip"),
+        cidr=_text(hints, "cidr") or "/24",
+        query=_text(hints, "query"),
+    )
+
+
+def row(host: Host, usable: bool, building: int = 0) -> HostRow:
+    """The scheduler's row of a host."""
+    return HostRow(
+        name=host.name,
+        total=Resources(host.vcpus, host.ram_mb, host.disk_gb),
+        used=Resources(host.used_vcpus, host.used_ram_mb, host.used_disk_gb),
+        zone=host.zone,
+        usable=usable,
+        reserved_ram_mb=host.reserved_ram_mb,
+        cpu_ratio=host.cpu_ratio,
+        ram_ratio=host.ram_ratio,
+        disk_ratio=host.disk_ratio,
+        building=building,
+        failed_builds=host.failed_builds,
+        address=host.address,
+        hostname=host.hostname,
+        hypervisor_type=host.hypervisor_type,
+        hypervisor_version=host.hypervisor_version,
+    )
+
+
+def _hosts(session: Session, hints: Mapping[str, Any], name: str) -> frozenset[str] | None:
+    given = hints.get(name)
+    if not given:
+        return None
+    ids = [str(one) for one in (given if isinstance(given, list) else [given])]
+    return frozenset(hosts.of_servers(session, ids))
+
+
+def _text(hints: Mapping[str, Any], name: str) -> str | None:
+    given = hints.get(name)
+    if isinstance(given, list):
+        given = given[0] if given else None
+    return None if given is None else str(given)
+
+
+def _names(text: str) -> list[str] | None:
+    return [name.strip() for name in text.split(",") if name.strip()] or None
+
+
+def _multipliers(text: str) -> dict[str, float]:
+    found = {}
+    for part in _names(text) or []:
+        name, _, number = part.partition("=")
+        try:
+            found[name.strip()] = float(number)
+        except ValueError as error:
+            raise Invalid(f"weight_multipliers: {part!r} is not a name=number") from error
+    return found
+
+
+def _options(wanted: Settings) -> Options:
+    return Options(
+        host_subset_size=wanted.host_subset_size,
+        shuffle_best_same_weighed_hosts=wanted.shuffle_best_same_weighed_hosts,
+        max_instances_per_host=wanted.max_instances_per_host,
+        max_io_ops_per_host=wanted.max_io_ops_per_host,
+        isolated_hosts=frozenset(_names(wanted.isolated_hosts) or ()),
+        isolated_images=frozenset(_names(wanted.isolated_images) or ()),
+        restrict_isolated_hosts_to_isolated_images=(
+            wanted.restrict_isolated_hosts_to_isolated_images
+        ),
+        image_properties_default_architecture=(
+            wanted.image_properties_default_architecture or None
+        ),
+        aggregate_image_properties_isolation_namespace=(
+            wanted.aggregate_image_properties_isolation_namespace or None
+        ),
+        aggregate_image_properties_isolation_separator=(
+            wanted.aggregate_image_properties_isolation_separator
+        ),
+    )
