@@ -146,8 +146,10 @@ class Ranking:
 
     def drop(self, position: int) -> None:
         """The host does not fit any more."""
-        self._drop([int(np.searchsorted(self._at, position))])
-        self._rescale()
+        at = int(np.searchsorted(self._at, position))
+        if self._total[at] != GONE:
+            self._drop([at])
+            self._rescale()
 
     def keep(self, fits: Mask) -> None:
         """Drop the hosts that do not fit by a mask over the whole table."""
@@ -162,7 +164,7 @@ class Ranking:
         self._total[indices] = GONE
         if not self.alive:
             return
-        # One that is gone takes the values of one that is not: the ends stay those of the others.
+        # What is gone has the values of one that is not, always: the ends are those of the others.
         other = int(self._total.argmax())
         for scale in self._scales:
             scale.values[self._gone] = scale.values[other]
@@ -177,6 +179,7 @@ class Ranking:
             value = 0.0 if column is None else float(column[0])
             floor = scale.rule.floor
             scale.values[at] = value if floor is None else max(value, floor)
+            scale.values[self._gone] = scale.values[at]
         self._rescale(at)
 
     def _rescale(self, at: int | None = None) -> None:

@@ -128,13 +128,16 @@ def _again(
 ) -> None:
     """Look again at what one more server on the host at `position` may have changed."""
     one = hosts.at(position)
+    fits = True
     for rule in rules:
         passed = rule.mask(hosts if rule.whole else one, spec, policy.options)
         if passed is None:
             continue
         if rule.whole:
             ranking.keep(passed)
-        elif not passed[0]:
-            ranking.drop(position)
-            return
-    ranking.weigh_again(one, position)
+        else:
+            fits = fits and bool(passed[0])
+    if fits:
+        ranking.weigh_again(one, position)
+    else:
+        ranking.drop(position)
