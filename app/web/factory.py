@@ -134,7 +134,7 @@ def _namespaces() -> list[Namespace]:
     )
     from app.web.network import versions as network
     from app.web.network import zones as network_zones  # noqa: F401
-    from app.web.v1 import events, hosts, tasks  # noqa: F401
+    from app.web.v1 import events, hosts, placement, tasks  # noqa: F401
 
     return [
         identity_versions.ns,
@@ -142,6 +142,7 @@ def _namespaces() -> list[Namespace]:
         image_versions.ns,
         network.ns,
         tasks.ns,
+        placement.ns,
         hosts.ns,
         health.ns,
         metrics.ns,

@@ -133,7 +133,7 @@ def _spec(chance: random.Random, names: list[str]) -> RequestSpec:
     ]
     hard, soft = ("affinity", "anti-affinity"), ("soft-affinity", "soft-anti-affinity")
     policy = chance.choice(hard if chance.random() < 0.85 else soft)
-    members = {name: chance.randrange(1, 3) for name in _some(chance, names)}
+    members = {name: chance.randrange(1, 3) for name in sorted(_some(chance, names))}
     properties = {
         "hw_architecture": chance.choice(("x86_64", "aarch64", "")),
         "img_hv_type": chance.choice(("kvm", "qemu", "QEMU", "")),

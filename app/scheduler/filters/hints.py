@@ -75,7 +75,7 @@ def json_query(hosts: HostTable, spec: RequestSpec, options: Options) -> Mask | 
         return None
     try:
         query = json.loads(spec.query)
-    except ValueError:
+    except (ValueError, RecursionError):
         return np.zeros(len(hosts), dtype=bool)
     columns: dict[str, list[Any] | None] = {}
 

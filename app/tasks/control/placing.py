@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.config import Settings, settings
+from app.domain.new_servers import NewServers
 from app.domain.request_spec import RequestSpec
 from app.domain.resources import Resources
 from app.errors import Invalid
@@ -21,6 +22,7 @@ from app.scheduler.policy import Policy, make
 from app.scheduler.rows import HostRow
 from app.scheduler.select import Selection, select
 from app.store import hosts
+from app.tasks import messages
 
 CHANCE = random.SystemRandom()
 
@@ -68,6 +70,36 @@ def spec_of(session: Session, server: Server, tried: frozenset[str]) -> RequestS
         cidr=_text(hints, "cidr") or "/24",
         query=_text(hints, "query"),
     )
+
+
+def spec_of_new(session: Session, project_id: str, wanted: NewServers) -> RequestSpec:
+    """What servers need that are only asked about."""
+    flavor = wanted.flavor
+    server = Server(
+        project_id=project_id,
+        flavor_name=flavor.name,
+        vcpus=flavor.resources.vcpus,
+        ram_mb=flavor.resources.ram_mb,
+        disk_gb=flavor.resources.disk_gb,
+        extra_specs=flavor.extra_specs,
+        image_id=wanted.image_id,
+        scheduler_hints=wanted.scheduler_hints,
+        availability_zone=wanted.availability_zone,
+        forced_host=wanted.forced_host,
+    )
+    return spec_of(session, server, frozenset())
+
+
+def table_of(session: Session) -> HostTable:
+    """All hosts as they are now."""
+    building = hosts.building(session)
+    known = hosts.all_hosts(session)
+    return HostTable([row(host, usable(host), building.get(host.name, 0)) for host in known])
+
+
+def usable(host: Host) -> bool:
+    """Whether new servers may be placed there, and its worker will understand what it is told."""
+    return hosts.usable(host) and messages.understands(host)
 
 
 def row(host: Host, usable: bool, building: int = 0) -> HostRow:

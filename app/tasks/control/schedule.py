@@ -8,11 +8,10 @@ from sqlalchemy.orm import Session
 
 from app.domain.advice import advised
 from app.domain.message import Fault
-from app.models import Action, Host, Server
+from app.models import Action, Server
 from app.scheduler.host_table import HostTable
 from app.scheduler.select import Selection
 from app.store import actions, endings, hosts
-from app.tasks import messages
 from app.tasks.control import patience, placing
 
 NO_VALID_HOST = "no_valid_host"
@@ -29,10 +28,7 @@ def schedule(session: Session, request_id: str) -> list[Action]:
     held = actions.hold_request(session, request_id, "schedule")
     if not held:
         return []
-    known = hosts.all_hosts(session)
-    building = hosts.building(session)
-    rows = [placing.row(host, _usable(host), building.get(host.name, 0)) for host in known]
-    table = HostTable(rows)
+    table = placing.table_of(session)
     ended: list[Action] = []
     for avoided, group in _by_avoided(session, held, _tried).items():
         selection, left = _place(session, table, group, avoided)
@@ -42,7 +38,7 @@ def schedule(session: Session, request_id: str) -> list[Action]:
             left = [pair for pair in left if pair[0].id not in placed]
         if left:
             chosen = [action.selection[0] for action, _ in held if action.stage == "claim"]
-            hopeless = _hopeless(session, known, left, chosen)
+            hopeless = _hopeless(session, left, chosen)
             ended += _refuse(session, hopeless, selection)
     return ended
 
@@ -74,13 +70,14 @@ def _second_chances(
     return {milder: group for milder, group in groups.items() if milder != avoided}
 
 
-def _hopeless(session: Session, known: list[Host], left: Held, chosen: list[str]) -> Held:
+def _hopeless(session: Session, left: Held, chosen: list[str]) -> Held:
     """Those that need not wait, for they would not fit if all that went away lately were back.
 
     `chosen` are the hosts that others of the request take now.
     """
     rows = [
-        placing.row(host, _usable(host) or patience.may_return(session, host)) for host in known
+        placing.row(host, placing.usable(host) or patience.may_return(session, host))
+        for host in hosts.all_hosts(session)
     ]
     spec = placing.spec_of(session, left[0][1], patience.failed_for_good(session, left[0][0]))
     table = HostTable(rows)
@@ -128,7 +125,3 @@ def _by_avoided(
         avoid = tried(action) | hosts.owing_cleanup(session, server.id)
         groups.setdefault(avoid, []).append((action, server))
     return groups
-
-
-def _usable(host: Host) -> bool:
-    return hosts.usable(host) and messages.understands(host)

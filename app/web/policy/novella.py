@@ -9,6 +9,9 @@ RULES = {
     "novella:tasks:show": "rule:project_reader_or_admin",
     "novella:tasks:cancel": "rule:project_member_or_admin",
     "novella:tasks:list:all_projects": _ADMIN,
+    "novella:tasks:placement": "rule:project_reader_or_admin",
+    "novella:placement:dry_run": "rule:project_member_or_admin",
+    "novella:capacity:show": "rule:project_reader_or_admin",
     "novella:hosts:list": _ADMIN,
     "novella:hosts:token": _ADMIN,
 }

@@ -1,0 +1,96 @@
+"""What is said of a placement before and after agrees with what happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.virt.fake import RAM_MB
+from tests.asking import add_image, adopt, caller
+from tests.cloud import Cloud, eventually, running
+from tests.http_client import Client
+
+LARGE, RAM = "4", 8192
+EACH = 2
+
+
+@pytest.fixture
+def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    """Two hosts with room for EACH large servers."""
+    reserved = RAM_MB - EACH * RAM - 1000
+    with running(Cloud(tmp_path, settings={"reserved_ram_mb": str(reserved)})) as cloud:
+        adopt(cloud, monkeypatch)
+        cloud.start_control()
+        cloud.start_web()
+        for name in ("n1", "n2"):
+            cloud.start_host(name)
+        cloud.hosts_up("n1", "n2")
+        yield cloud
+
+
+def dry_run(client: Client, image: str, count: int) -> dict[str, object]:
+    server = {"name": "vm", "imageRef": image, "flavorRef": LARGE, "min_count": count}
+    about = {"server": server | {"max_count": count, "networks": "auto"}}
+    return dict(client.call("POST", "/v1/placement/dry-run", json=about).json()["placement"])
+
+
+def test_capacity_and_dry_run_agree_with_what_really_happens(cloud: Cloud) -> None:
+    root = f"http://127.0.0.1:{cloud.web_port}"
+    client, admin = Client(root), Client(root, "admin")
+    image = add_image(cloud, caller(cloud).project_id)
+    room = client.call("GET", f"/v1/capacity?flavor={LARGE}").json()["capacity"]
+    assert room == {"flavor": LARGE, "servers": 2 * EACH, "zones": {"nova": 2 * EACH}}
+    asked = dry_run(admin, image, 2 * EACH)
+    assert asked["fits"] == asked["wanted"] == 2 * EACH
+    promised = [pick["host"] for pick in asked["picks"]]  # type: ignore[attr-defined]
+    assert "picks" not in dry_run(client, image, 2 * EACH), "hosts are the administrator's to see"
+    tasks = []
+    for host in promised:
+        server, task = client.create(image, flavorRef=LARGE)
+        assert client.finished(task)["state"] == "succeeded"
+        assert cloud.server(server).host == host
+        tasks.append(task)
+    refused = dry_run(client, image, 1)
+    assert (refused["fits"], refused["message"]) == (0, "0 of 2 hosts fit: 2 not enough RAM")
+    assert client.call("GET", f"/v1/capacity?flavor={LARGE}").json()["capacity"]["servers"] == 0
+    _, task = client.create(image, flavorRef=LARGE)
+    assert str(refused["message"]) in client.finished(task)["fault"]["message"]
+    explained = client.call("GET", f"/v1/tasks/{task}/placement").json()["placement"]
+    assert (explained["hosts"], explained["refused"]["ram"]) == (2, 2)
+    won = admin.call("GET", f"/v1/tasks/{tasks[0]}/placement").json()["placement"]
+    assert won["host"] == promised[0]
+    assert won["weights"]["ram"] == 1.0
+    hidden = client.call("GET", f"/v1/tasks/{tasks[0]}/placement").json()["placement"]
+    assert set(hidden) == {"hosts", "refused"}
+
+
+def test_capacity_names_what_is_missing_or_unknown(cloud: Cloud) -> None:
+    client = Client(f"http://127.0.0.1:{cloud.web_port}")
+    assert "flavor" in client.call("GET", "/v1/capacity", 400).text
+    client.call("GET", "/v1/capacity?flavor=none", 404)
+    client.call("GET", f"/v1/capacity?flavor={LARGE}&availability_zone=mars", 404)
+    client.call("GET", "/v1/tasks/no-such-task/placement", 404)
+
+
+def test_hints_keep_servers_apart_and_together(cloud: Cloud) -> None:
+    client = Client(f"http://127.0.0.1:{cloud.web_port}")
+    image = add_image(cloud, caller(cloud).project_id)
+    first, task = client.create(image)
+    assert client.finished(task)["state"] == "succeeded"
+    for hint, same in (("same_host", True), ("different_host", False)):
+        server = {"name": "vm", "imageRef": image, "flavorRef": "6"}
+        about = {"server": server, "os:scheduler_hints": {hint: [first]}}
+        answer = client.call("POST", "/compute/v2.1/servers", 202, json=about)
+        assert client.finished(answer.headers["X-Task-Id"])["state"] == "succeeded"
+        other = cloud.server(answer.json()["server"]["id"])
+        assert (other.host == cloud.server(first).host) is same
+
+
+def test_a_scheduler_worker_with_an_unknown_filter_ends_and_names_it(cloud: Cloud) -> None:
+    cloud.start_control("other", filters="compute,NoSuchFilter")
+    process = cloud.processes["other"]
+    eventually(lambda: process.poll() is not None, 30, "the worker ends")
+    assert process.poll() != 0
+    assert "NoSuchFilter" in cloud.log("other")
