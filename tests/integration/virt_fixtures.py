@@ -193,11 +193,13 @@ class Hypervisor:
 class OwnLibvirtd:
     """libvirtd and virtlogd of our own, in a network namespace of their own."""
 
-    def __init__(self, folder: Path, runtime: Path, netns: str = "") -> None:
+    def __init__(self, folder: Path, runtime: Path, netns: str = "", hostname: str = "") -> None:
         self.netns = netns or f"novtest{os.getpid()}"
         subprocess.run(["ip", "netns", "add", self.netns], check=True, timeout=10)
         subprocess.run(["ip", "-n", self.netns, "link", "set", "lo", "up"], check=True, timeout=10)
-        self.daemon = daemon.prepare(folder / "libvirt state", runtime, netns=self.netns)
+        self.daemon = daemon.prepare(
+            folder / "libvirt state", runtime, hostname=hostname, netns=self.netns
+        )
         self._log = (folder / "libvirtd.log").open("ab")
         self._virtlogd = self._run(self.daemon.virtlogd)
         self.libvirtd = self._run(self.daemon.libvirtd)
