@@ -99,7 +99,7 @@ def create(
     return [(action.server_id, action.id) for action in accepted]
 
 
-def request(who: Caller, server_id: str, kind: str, ring: bool = True, **args: str) -> str:
+def request(who: Caller, server_id: str, kind: str, ring: bool = True, **args: object) -> str:
     """Accept and ring a request on a server; the action's id."""
     asker = Caller(who.user_id, who.project_id, who.roles, f"req-{uuid.uuid4()}")
     with database.transaction() as session:

@@ -23,10 +23,12 @@ ADVICE = {
     "image_missing": "choose an image that exists",
     "image_too_big": "choose a flavor with a larger disk",
     "no_address": "choose another network, or delete servers that hold addresses",
+    "no_agent": "install and start qemu-guest-agent in the server, or change it from within",
     "no_disk": "choose an image and a flavor with a disk; a server that lost its disk can only be "
     "deleted",
     "no_guest": "delete the server and create it again",
     "no_subnet": "choose a network that has a subnet",
+    "not_running": "start the server first",
     "no_valid_host": "choose a smaller flavor or another zone, or ask an operator for room or for "
     "hosts to be brought back",
     "stale": "an operator should run `novella doctor --fix`",

@@ -58,3 +58,45 @@ class Inventory:
     complete: bool = True
     boot_id: str = ""
     leases: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class DiskUse:
+    """A disk's counters since the guest started; `errors` is -1 where nobody counts them."""
+
+    name: str
+    read_bytes: int
+    read_requests: int
+    write_bytes: int
+    write_requests: int
+    errors: int
+
+
+@dataclass(frozen=True)
+class NicUse:
+    """An interface's counters since the guest started, as the guest sees their direction."""
+
+    name: str
+    mac: str
+    rx_octets: int
+    rx_packets: int
+    rx_errors: int
+    rx_drop: int
+    tx_octets: int
+    tx_packets: int
+    tx_errors: int
+    tx_drop: int
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """What a running guest uses: CPU times in ns, memory in MiB (`memory_used` 0 if unknown)."""
+
+    driver: str
+    hypervisor: str
+    power_state: int
+    cpu_times: tuple[int, ...]
+    memory_mb: int
+    memory_used_mb: int
+    disks: tuple[DiskUse, ...]
+    nics: tuple[NicUse, ...]

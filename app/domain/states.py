@@ -17,7 +17,7 @@ ACTIVE, BUILDING, STOPPED, PAUSED, SUSPENDED = (
     "paused",
     "suspended",
 )
-ERROR, DELETED = "error", "deleted"
+RESCUED, ERROR, DELETED, SOFT_DELETED = "rescued", "error", "deleted", "soft-delete"
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = (
     "queued",
     "running",
@@ -32,13 +32,18 @@ STATUS = {
     STOPPED: "SHUTOFF",
     PAUSED: "PAUSED",
     SUSPENDED: "SUSPENDED",
+    RESCUED: "RESCUE",
     ERROR: "ERROR",
     DELETED: "DELETED",
+    SOFT_DELETED: "SOFT_DELETED",
 }
 STATUS_BY_TASK = {
     (ACTIVE, "rebooting"): "REBOOT",
     (ACTIVE, "rebooting_hard"): "HARD_REBOOT",
+    (ACTIVE, "updating_password"): "PASSWORD",
 }
+WITH_GUEST = frozenset({ACTIVE, STOPPED, PAUSED, SUSPENDED, RESCUED})
+"""Where an idle server's host must have a guest of it."""
 
 
 def status(vm_state: str, task_state: str | None) -> str:
@@ -48,20 +53,25 @@ def status(vm_state: str, task_state: str | None) -> str:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of request on an existing server.
+    """One kind of request on an existing server; `stage` is where its workflow starts.
 
     `vm_states` None means any; `busy` are the task states over which it may take, None any;
-    `end` is the vm_state after success, None for "as before".
+    `end` is the vm_state after success, None for "as before". With `task_state` None it shows in
+    no task state, as in Nova, but is the server's one action all the same. A `slow` one has
+    hours, not minutes; one that is not `guarded` is allowed on locked servers.
     """
 
     name: str
+    stage: str
     vm_states: frozenset[str] | None
-    task_state: str
+    task_state: str | None
     busy: frozenset[str] | None = frozenset()
     needs_host: bool = False
     needs_launch: bool = True
     end: str | None = None
     verb: str = ""
+    slow: bool = False
+    guarded: bool = True
 
     def check(self, server_id: str, vm_state: str, task_state: str | None) -> None:
         """Raise Conflict, in Nova's words, when the states do not allow this kind."""
@@ -71,28 +81,51 @@ class Kind:
         if task_state is not None and self.busy is not None and task_state not in self.busy:
             raise _wrong(verb, server_id, "task_state", task_state)
 
+    def check_takes_over(self, server_id: str, running: str) -> None:
+        """Raise Conflict when a request of the kind `running` goes on that shows no task state."""
+        if self.busy is not None and running in SILENT:
+            raise _wrong(self.verb or self.name, server_id, "task_state", running)
+
 
 CREATE = "create"
 HARD_OVER = frozenset(
     {"rebooting", "rebooting_hard", "resuming", "unpausing", "pausing", "suspending"}
 )
+_ACTIVE, _RUNS = frozenset({ACTIVE}), frozenset({ACTIVE, PAUSED, RESCUED, ERROR})
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("delete", None, "deleting", busy=None, needs_launch=False, end=DELETED),
-        Kind("start", frozenset({STOPPED}), "powering-on", needs_host=True, end=ACTIVE),
-        Kind("stop", frozenset({ACTIVE, ERROR}), "powering-off", needs_host=True, end=STOPPED),
-        Kind("reboot", frozenset({ACTIVE}), "rebooting", end=ACTIVE),
+        Kind("delete", "destroy", None, "deleting", busy=None, needs_launch=False, end=DELETED),
+        Kind("start", "start", frozenset({STOPPED}), "powering-on", needs_host=True, end=ACTIVE),
+        Kind(
+            "stop",
+            "stop",
+            frozenset({ACTIVE, ERROR}),
+            "powering-off",
+            needs_host=True,
+            end=STOPPED,
+        ),
+        Kind("reboot", "reboot", _ACTIVE, "rebooting", end=ACTIVE),
         Kind(
             "hard_reboot",
+            "reboot",
             frozenset({ACTIVE, STOPPED, PAUSED, SUSPENDED, ERROR}),
             "rebooting_hard",
             busy=HARD_OVER,
             end=ACTIVE,
             verb="reboot",
         ),
+        Kind("pause", "pause", _ACTIVE, "pausing", end=PAUSED),
+        Kind("unpause", "unpause", frozenset({PAUSED}), "unpausing", end=ACTIVE),
+        Kind("suspend", "suspend", _ACTIVE, "suspending", end=SUSPENDED),
+        Kind("resume", "wake", frozenset({SUSPENDED}), "resuming", end=ACTIVE),
+        Kind("changePassword", "password", _ACTIVE, "updating_password", end=ACTIVE),
+        Kind("trigger_crash_dump", "crash_dump", _RUNS, None, needs_host=True),
     )
 }
+SILENT = frozenset(kind.name for kind in KINDS.values() if kind.task_state is None)
+RESTORE = Kind("restore", "", frozenset({SOFT_DELETED}), None)
+"""There is no soft delete here, so it is refused in every state."""
 
 
 LABELLED = frozenset({ACTIVE, STOPPED, PAUSED, SUSPENDED})

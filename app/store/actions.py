@@ -16,6 +16,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from app.domain.message import DO, UNDO, Fault, Key
 from app.domain.states import CANCELLED, FAILED, RUNNING, SUCCEEDED
 from app.models import Action, ActionEvent, Server, now
+from app.sealing import SEALED
 from app.store.database import clock
 
 FIRST_RING = 2.0
@@ -206,6 +207,8 @@ def finish(
         action.message = None
     if fault is not None:
         action.fault = asdict(fault)
+    if SEALED in action.args:
+        action.args = {name: value for name, value in action.args.items() if name != SEALED}
     server.task_state = None
 
 

@@ -26,7 +26,7 @@ def lock(session: Session, caller: Caller, server_id: str, reason: str | None) -
     if not server.locked or _role(caller, server) == ADMIN:
         server.locked = _role(caller, server)
         server.locked_reason = reason or server.locked_reason
-    return _ended(session, caller, server, "lock")
+    return ended(session, caller, server, "lock")
 
 
 def unlock(session: Session, caller: Caller, server_id: str, *, override: bool) -> Action:
@@ -35,14 +35,15 @@ def unlock(session: Session, caller: Caller, server_id: str, *, override: bool) 
     if server.locked not in (None, _role(caller, server)) and not override:
         raise Forbidden(f"Instance {server_id} was locked by an administrator")
     server.locked = server.locked_reason = None
-    return _ended(session, caller, server, "unlock")
+    return ended(session, caller, server, "unlock")
 
 
 def _role(caller: Caller, server: Server) -> str:
     return OWNER if server.project_id == caller.project_id else ADMIN
 
 
-def _ended(session: Session, caller: Caller, server: Server, kind: str) -> Action:
+def ended(session: Session, caller: Caller, server: Server, kind: str) -> Action:
+    """The action of a request that is done with the transaction it came in."""
     at = clock(session)
     action = Action(
         id=new_id(),

@@ -15,20 +15,13 @@ from app.domain.advice import advised
 from app.domain.caller import Caller
 from app.domain.message import Fault
 from app.domain.new_servers import NewServers
-from app.domain.states import CANCELLED, KINDS, kind_of
+from app.domain.states import CANCELLED, KINDS, Kind, kind_of
 from app.errors import Conflict, Forbidden, NotFound
 from app.models import Action, Project, Server, ServerNic, ServerTag, new_id
 from app.store import actions, endings, quotas
 from app.store.database import clock
 
-FIRST_STAGE = {
-    "delete": "destroy",
-    "start": "start",
-    "stop": "stop",
-    "reboot": "reboot",
-    "hard_reboot": "reboot",
-    "sync": "report",
-}
+FIRST_STAGE = {kind.name: kind.stage for kind in KINDS.values()} | {"sync": "report"}
 """Where each kind starts (the tests compare it with the workflows)."""
 
 
@@ -64,7 +57,7 @@ def create(session: Session, caller: Caller, wanted: NewServers) -> list[Action]
 def request(
     session: Session, caller: Caller, server_id: str, kind: str, args: dict[str, Any]
 ) -> Action:
-    """Accept a delete, start, stop or reboot of the caller's server.
+    """Accept a request of that kind on the caller's server.
 
     A delete takes over whatever runs; repeated, it answers the first one's action. Raises
     NotFound, and Conflict when locked or in the wrong state.
@@ -73,23 +66,41 @@ def request(
     running = actions.unfinished(session, server_id)
     if kind == "delete" and running is not None and running.kind == "delete":
         return running
-    check_unlocked(caller, server)
     rule = kind_of(kind, args)
-    rule.check(server_id, server.vm_state, server.task_state)
-    if rule.needs_host and server.host is None:
-        raise Conflict(f"Instance {server_id} is not ready", code="not_ready")
-    if rule.needs_launch and server.launched_at is None:
-        raise Conflict(
-            f"Cannot '{rule.verb or kind}' instance {server_id} while it has never been active",
-            code="wrong_state",
-        )
+    _check(caller, server, rule)
     if running is not None:
-        _pre_empt(session, running, server, rule.name)
+        rule.check_takes_over(server_id, running.kind)
+    if running is not None:
+        pre_empt(session, running, server, rule.name)
     server.task_state = rule.task_state
-    action = _accept(session, caller, server, rule.name, FIRST_STAGE[rule.name], args)
+    action = _accept(session, caller, server, rule.name, rule.stage, args)
     if kind == "delete" and server.host is None:
         endings.deleted(session, action, server)
     return action
+
+
+def check(session: Session, caller: Caller, server_id: str, rule: Kind) -> Server:
+    """The caller's server, if a request of that kind would be accepted now.
+
+    Raises NotFound, and Conflict.
+    """
+    server = _own(caller, session.get(Server, server_id), server_id)
+    _check(caller, server, rule)
+    return server
+
+
+def _check(caller: Caller, server: Server, rule: Kind) -> None:
+    if rule.guarded:
+        check_unlocked(caller, server)
+    rule.check(server.id, server.vm_state, server.task_state)
+    if rule.needs_host and server.host is None:
+        raise Conflict(f"Instance {server.id} is not ready", code="not_ready")
+    if rule.needs_launch and server.launched_at is None:
+        raise Conflict(
+            f"Cannot '{rule.verb or rule.name}' instance {server.id} while it has never been "
+            "active",
+            code="wrong_state",
+        )
 
 
 def cancel(session: Session, caller: Caller, action_id: str) -> Action:
@@ -132,12 +143,13 @@ def sync(session: Session, server: Server, request_id: str) -> Action | None:
 
 
 def begin(session: Session, server: Server, kind: str, request_id: str) -> Action | None:
-    """Start an action of the cloud's own on an idle server (a host that came back)."""
+    """Start an action of the cloud's own on an idle server whose host came back: its guest is
+    to be as it was, and its vm_state stays."""
     if server.host is None or actions.unfinished(session, server.id) is not None:
         return None
     asker = Caller(server.user_id, server.project_id, frozenset(), request_id)
     server.task_state = KINDS[kind].task_state
-    return _accept(session, asker, server, kind, FIRST_STAGE[kind], {})
+    return _accept(session, asker, server, kind, FIRST_STAGE[kind], {"restart": True})
 
 
 def _affordable(session: Session, caller: Caller, wanted: NewServers) -> int:
@@ -206,7 +218,8 @@ def _accept(
 ) -> Action:
     server.fence += 1
     configured = settings()
-    in_place = kind not in ("create", "delete")
+    slow = kind in KINDS and KINDS[kind].slow
+    in_place = kind not in ("create", "delete") and not slow
     action = Action(
         id=new_id(),
         server_id=server.id,
@@ -222,7 +235,7 @@ def _accept(
         next_ring_at=clock(session) + actions.FIRST_RING,
         deadline=clock(session)
         + (configured.inplace_deadline if in_place else configured.accept_deadline),
-        stage_started_at=clock(session),
+        stage_started_at=None if slow else clock(session),
         created_at=clock(session),
     )
     session.add(action)
@@ -236,6 +249,10 @@ def hold(session: Session, caller: Caller, server_id: str) -> Server:
     server = session.scalars(
         select(Server).where(Server.id == server_id).with_for_update()
     ).one_or_none()
+    return _own(caller, server, server_id)
+
+
+def _own(caller: Caller, server: Server | None, server_id: str) -> Server:
     mine = server is not None and (server.project_id == caller.project_id or caller.is_admin)
     if server is None or not mine or server.deleted_at is not None:
         raise NotFound(f"Instance {server_id} could not be found.", code="not_found")
@@ -248,7 +265,7 @@ def check_unlocked(caller: Caller, server: Server) -> None:
         raise Conflict(f"Instance {server.id} is locked", code="locked")
 
 
-def _pre_empt(session: Session, running: Action, server: Server, by: str) -> None:
+def pre_empt(session: Session, running: Action, server: Server, by: str) -> None:
     """End what runs, as cancelled; what its host may hold is the newcomer's to clean: a server
     keeps its host until that host has confirmed, or has become a cleanup."""
     fault = Fault("pre_empted", f"taken over by a {by} of the same server")

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from app import sealing
 from app.config import settings
 from app.domain.message import (
     OLDEST,
@@ -25,7 +26,9 @@ from app.models import Action, Cleanup, Host, Server
 from app.store import plans
 from app.store.actions import key_of
 
-NEEDS_PLAN = ("build", "start", "reboot")
+NEEDS_PLAN = ("build", "start", "reboot", "pause", "wake")
+_TOLD = ("restart", "user")
+"""Those of an action's arguments that its host hears of."""
 
 
 def for_stage(session: Session, action: Action, server: Server, host: Host) -> dict[str, Any]:
@@ -44,9 +47,18 @@ def for_stage(session: Session, action: Action, server: Server, host: Host) -> d
             session=host.session,
             request_id=action.request_id,
             plan=plan,
+            args=_args(action),
             version=_version(host),
         )
     )
+
+
+def _args(action: Action) -> dict[str, Any]:
+    """What of the request its host needs to know, in clear."""
+    args = {name: action.args[name] for name in _TOLD if name in action.args}
+    if sealed := action.args.get(sealing.SEALED):
+        args |= sealing.opened(load_keys(settings().path("keys")), sealed)
+    return args
 
 
 def for_cleanup(session: Session, cleanup: Cleanup, host: Host) -> dict[str, Any]:

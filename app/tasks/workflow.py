@@ -68,9 +68,24 @@ WORKFLOWS = {
         Workflow("stop", (Step("stop", on_host=True),)),
         Workflow("reboot", (Step("reboot", on_host=True),)),
         Workflow("hard_reboot", (Step("reboot", on_host=True),)),
+        Workflow("pause", (Step("pause", on_host=True),)),
+        Workflow("unpause", (Step("unpause", on_host=True),)),
+        Workflow("suspend", (Step("suspend", on_host=True),)),
+        Workflow("resume", (Step("wake", on_host=True),)),
+        Workflow("changePassword", (Step("password", on_host=True),)),
+        Workflow("trigger_crash_dump", (Step("crash_dump", on_host=True),)),
         Workflow("sync", (Step("report", on_host=True),)),
     )
 }
-HOST_EFFECTS = ("build", "resume", "start", "stop", "reboot", "destroy", "report")
+HOST_EFFECTS = tuple(
+    dict.fromkeys(
+        name
+        for flow in WORKFLOWS.values()
+        for step in flow.steps
+        for name in (step.name, step.undo)
+        if step.on_host and name
+    )
+)
+"""The stages that hosts have a task for."""
 SLOW = sorted({step.name for flow in WORKFLOWS.values() for step in flow.steps if step.slow})
 """Stages that take long on their host: only so many of them are with it at once."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from threading import Event
 from typing import Protocol
 
-from app.domain.guest import Guest, HostFacts, Inventory
+from app.domain.guest import Diagnostics, Guest, HostFacts, Inventory
 from app.domain.message import BuildPlan
 
 Report = Callable[[int, str], None]
@@ -78,6 +78,34 @@ class Driver(Protocol):
         `applied` is already `fence` and which runs is returned as it is.
         """
 
+    def pause(self, plan: BuildPlan, fence: int, restart: bool) -> Guest:
+        """Let the guest's CPUs stand still. HostFault code="not_running" when it is off.
+
+        With `restart` a guest that is off, because its host was, is brought back to be paused:
+        with its memory where that was saved, else before its first instruction.
+        """
+
+    def unpause(self, server_id: str, fence: int) -> Guest:
+        """Let a paused guest run. HostFault code="not_running" when it is off."""
+
+    def suspend(self, server_id: str, fence: int, cancel: Event) -> Guest:
+        """Save the guest's memory to disk and end it; it is SHUTDOWN then.
+
+        HostFault code="not_running" when it is off and nothing was saved.
+        """
+
+    def wake(self, plan: BuildPlan, fence: int) -> Guest:
+        """Run a suspended guest on from its saved memory; it boots when there is none."""
+
+    def inject_nmi(self, server_id: str, fence: int) -> Guest:
+        """Send the running guest's CPUs a non-maskable interrupt; once per fence.
+
+        HostFault code="not_running" when it is off.
+        """
+
+    def set_password(self, server_id: str, fence: int, user: str, password: str) -> Guest:
+        """Have the guest's agent set a user's password. HostFault code="no_agent"."""
+
     def destroy(self, server_id: str, fence: int) -> None:
         """Remove guest, disks, config drive, DHCP entry and console log, of fences ≤ `fence`.
 
@@ -87,6 +115,12 @@ class Driver(Protocol):
 
     def tidy(self) -> None:
         """Free what nobody uses any more, a bounded piece of it; called every minute or so."""
+
+    def has_agent(self, server_id: str) -> bool:
+        """Whether the running guest's agent answers now (at most 3 s)."""
+
+    def diagnostics(self, server_id: str) -> Diagnostics:
+        """What the running guest uses. HostFault code="not_running" when it is off."""
 
     def console_log(self, server_id: str, lines: int | None) -> str:
         """The last `lines` lines (all, at most 100 KiB, when None) of the serial console."""

@@ -8,12 +8,9 @@ its guests survive a worker's kill -9. Knobs: `fake_delay`, the seconds that a b
 from __future__ import annotations
 
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import cache
 from threading import Event
 
-from app.config import Settings
 from app.domain.guest import (
     CRASHED,
     PAUSED,
@@ -26,25 +23,17 @@ from app.domain.guest import (
 from app.domain.message import BuildPlan
 from app.errors import Cancelled, HostFault
 from app.virt.driver import Listener, Report
-from app.virt.fake_host import FakeGuest, FakeHost, FakeState
-from app.virt.faults import Faults
+from app.virt.fake_guests import check_fence, newer, shown
+from app.virt.fake_host import FakeGuest
+from app.virt.fake_operations import FakeOperations
 
 VCPUS, RAM_MB, DISK_GB = 64, 256 * 1024, 2048
 _NAMESPACE = uuid.UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
 _STEPS = ("image", "disk", "config drive", "network", "guest")
 
 
-class FakeDriver:
+class FakeDriver(FakeOperations):
     """The driver contract over a JSON file; every call is quick but a `spawn` with a delay."""
-
-    def __init__(self, host_name: str, cloud_id: str, settings: Settings) -> None:
-        self.host_name = host_name
-        self.cloud_id = cloud_id
-        self._address = settings.host_address or "127.0.0.1"
-        self._delay = settings.fake_delay
-        self._faults = Faults(settings.fake_faults, host_name)
-        self._host = FakeHost(settings.path("hosts", host_name, "fake.json"))
-        self._listeners: list[Listener] = []
 
     def open(self) -> None:
         """See the contract."""
@@ -84,7 +73,7 @@ class FakeDriver:
         self._faults.check("inventory")
         state = self._host.read()
         return Inventory(
-            guests=tuple(_guest(one) for one in list(state.guests.values()) if self._ours(one)),
+            guests=tuple(shown(one) for one in list(state.guests.values()) if self._ours(one)),
             disks=self._names(state.disks),
             dhcp=self._names(state.dhcp),
             boot_id=state.boot_id,
@@ -98,7 +87,7 @@ class FakeDriver:
     def find(self, server_id: str) -> Guest | None:
         """See the contract."""
         found = self._find(self._host.read(), server_id)
-        return _guest(found) if found else None
+        return shown(found) if found else None
 
     def spawn(self, plan: BuildPlan, cancel: Event, report: Report) -> Guest:
         """See the contract; takes `fake_delay` seconds, and ends at once when cancelled."""
@@ -124,7 +113,7 @@ class FakeDriver:
             undo.pop_all()
         report(100, "built, paused")
         self._tell(plan.server_id, "paused", PAUSED)
-        return _guest(guest)
+        return shown(guest)
 
     def commit(self, server_id: str, fence: int) -> Guest:
         """See the contract."""
@@ -133,14 +122,14 @@ class FakeDriver:
             guest = self._find(state, server_id)
             if guest is None or (not guest.committed and guest.power_state != PAUSED):
                 raise HostFault(f"no guest of {server_id} to commit", code="not_committed")
-            _check_fence(guest, fence)
+            check_fence(guest, fence)
             guest.committed = True
             guest.applied = fence
             changed = guest.power_state != RUNNING
             guest.power_state = RUNNING
         if changed:
             self._tell(server_id, "started", RUNNING)
-        return _guest(guest)
+        return shown(guest)
 
     def start(self, plan: BuildPlan, fence: int) -> Guest:
         """See the contract."""
@@ -152,7 +141,7 @@ class FakeDriver:
             guest.power_state = RUNNING
         if changed:
             self._tell(plan.server_id, "started", RUNNING)
-        return _guest(guest)
+        return shown(guest)
 
     def stop(self, server_id: str, fence: int, timeout: float, cancel: Event) -> Guest:
         """See the contract; a fake guest obeys at once."""
@@ -164,7 +153,7 @@ class FakeDriver:
             guest.power_state = SHUTDOWN
         if changed:
             self._tell(server_id, "stopped", SHUTDOWN)
-        return _guest(guest)
+        return shown(guest)
 
     def reboot(self, plan: BuildPlan, fence: int, hard: bool, cancel: Event) -> Guest:
         """See the contract; `reboots` in the state file counts them."""
@@ -172,14 +161,14 @@ class FakeDriver:
         with self._host.change() as state:
             guest = self._committed(state, plan.server_id, fence)
             if guest.applied == fence and guest.power_state == RUNNING:
-                return _guest(guest)
+                return shown(guest)
             if hard:
                 state.leases[self._key(plan.server_id)] = _leases(plan)
             guest.applied = fence
             guest.power_state = RUNNING
             guest.reboots += 1
         self._tell(plan.server_id, "started", RUNNING)
-        return _guest(guest)
+        return shown(guest)
 
     def destroy(self, server_id: str, fence: int) -> None:
         """See the contract."""
@@ -187,13 +176,13 @@ class FakeDriver:
         state = self._host.read()
         guest = self._find(state, server_id)
         if guest is not None:
-            _check_fence(guest, fence)
+            check_fence(guest, fence)
         key = self._key(server_id)
         left = [f for f in (state.disks.get(key), state.dhcp.get(key)) if f is not None]
         if guest is None and not left:
             return
         if left and max(left) > fence:
-            raise _newer(server_id, max(left), fence)
+            raise newer(server_id, max(left), fence)
         self._forget(server_id)
         if guest is not None:
             self._tell(server_id, "stopped", SHUTDOWN)
@@ -242,20 +231,12 @@ class FakeDriver:
         if guest is None:
             return None
         if guest.fence == plan.fence and (guest.committed or guest.power_state == PAUSED):
-            return _guest(guest)
+            return shown(guest)
         if guest.committed:
             raise HostFault(f"old copy of {plan.server_id} on this host", code="old_copy")
-        _check_fence(guest, plan.fence)
+        check_fence(guest, plan.fence)
         self._forget(plan.server_id)
         return None
-
-    def _set_power(self, server_id: str, power_state: int, event: str) -> None:
-        with self._host.change() as state:
-            guest = self._find(state, server_id)
-            if guest is None:
-                return
-            guest.power_state = power_state
-        self._tell(server_id, event, power_state)
 
     def _forget(self, server_id: str) -> None:
         with self._host.change() as state:
@@ -265,54 +246,6 @@ class FakeDriver:
             state.dhcp.pop(self._key(server_id), None)
             state.leases.pop(self._key(server_id), None)
 
-    def _committed(self, state: FakeState, server_id: str, fence: int) -> FakeGuest:
-        guest = self._find(state, server_id)
-        if guest is None:
-            raise HostFault(f"no guest of {server_id} here", code="no_guest", retriable=False)
-        if not guest.committed:
-            raise HostFault(f"guest of {server_id} is not committed", code="not_committed")
-        _check_fence(guest, fence)
-        return guest
-
-    def _find(self, state: FakeState, server_id: str) -> FakeGuest | None:
-        guest = state.guests.get(server_id)
-        return guest if guest and self._ours(guest) else None
-
-    def _ours(self, guest: FakeGuest) -> bool:
-        return guest.cloud_id == self.cloud_id
-
-    def _key(self, server_id: str) -> str:
-        return f"{self.cloud_id}/{server_id}"
-
-    def _names(self, entries: dict[str, int]) -> tuple[str, ...]:
-        keys = (key.rpartition("/") for key in list(entries))
-        return tuple(name for cloud, _, name in keys if cloud == self.cloud_id)
-
-    def _tell(self, server_id: str, event: str, power_state: int) -> None:
-        for listener in self._listeners:
-            _dispatcher().submit(listener, server_id, event, power_state)
-
-
-@cache
-def _dispatcher() -> ThreadPoolExecutor:
-    """One thread for the events of all fake hosts of the process."""
-    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="fake-events")
-
 
 def _leases(plan: BuildPlan) -> list[list[str]]:
     return [[nic.mac, nic.address] for nic in plan.nics]
-
-
-def _guest(fake: FakeGuest) -> Guest:
-    return Guest(fake.server_id, fake.fence, fake.committed, fake.applied, fake.power_state)
-
-
-def _check_fence(guest: FakeGuest, fence: int) -> None:
-    """Refuse to touch a guest that a newer request has reached."""
-    if max(guest.fence, guest.applied) > fence:
-        raise _newer(guest.server_id, max(guest.fence, guest.applied), fence)
-
-
-def _newer(server_id: str, known: int, fence: int) -> HostFault:
-    message = f"server {server_id} is at fence {known} here, not {fence}"
-    return HostFault(message, code="newer_fence", retriable=False)

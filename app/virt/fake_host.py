@@ -18,7 +18,7 @@ _locks_lock = threading.Lock()
 
 @dataclass
 class FakeGuest:
-    """One guest; `power_state` is Nova's number."""
+    """One guest; `power_state` is Nova's number; `saved`: off with its memory on disk."""
 
     cloud_id: str
     server_id: str
@@ -28,6 +28,8 @@ class FakeGuest:
     applied: int = 0
     reboots: int = 0
     log: str = ""
+    saved: bool = False
+    nmis: int = 0
 
 
 @dataclass

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from base64 import urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from cryptography.fernet import Fernet, MultiFernet
+from cryptography.fernet import MultiFernet
 from flask import Response, request
 from sqlalchemy.orm import Session
 
@@ -16,6 +15,7 @@ from app import logs
 from app.errors import Invalid
 from app.failpoints import reach
 from app.models import Action
+from app.sealing import cipher
 from app.store import idempotency
 from app.store.database import reading, transaction
 from app.store.idempotency import Answered, Asked
@@ -138,12 +138,4 @@ def _replay(answered: Answered) -> Response:
 
 
 def _cipher() -> MultiFernet:
-    """The newest signing key encrypts, all decrypt; each is stretched for this use alone."""
-    return MultiFernet(
-        [
-            Fernet(
-                urlsafe_b64encode(hashlib.sha256(f"novella.idempotency:{key}".encode()).digest())
-            )
-            for key in context.web().keys.current()
-        ]
-    )
+    return cipher(context.web().keys.current(), "idempotency")

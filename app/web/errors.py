@@ -33,6 +33,7 @@ _STATUS_BY_CODE = {
     "range_not_satisfiable": 416,
     "idempotency_mismatch": 422,
     "not_implemented": 501,
+    "gone": 410,
 }
 _NOVA = {
     400: "badRequest",

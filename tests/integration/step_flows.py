@@ -80,4 +80,6 @@ def is_lasting(moment: str) -> bool:
     stages = {stage for stages in STAGES.values() for stage in stages}
     if where.startswith("settle-") or when == "journalled":
         return True
-    return when == "after" and where in (stages | {"spawn.start", "boot.start", "commit.start"})
+    return when == "after" and where in (
+        stages | {"spawn.start", "boot.start", "commit.start", "start.restore", "pause.start"}
+    )

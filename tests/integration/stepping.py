@@ -101,7 +101,7 @@ class Walk:
         assert self.cloud.finished(action_id).state == "succeeded", self.cloud.action(action_id)
         return server_id
 
-    def request(self, server_id: str, kind: str, **args: str) -> str:
+    def request(self, server_id: str, kind: str, **args: Any) -> str:
         """Ask for something; the action's id."""
         return request(caller(self.cloud), server_id, kind, **args)
 

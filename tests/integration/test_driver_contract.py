@@ -136,6 +136,84 @@ def test_stop_start_and_reboot_may_each_be_repeated(hypervisor: Hypervisor):
     assert driver.find(sid) == guest
 
 
+def test_pause_and_unpause_may_each_be_repeated(hypervisor: Hypervisor):
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    running(driver, plan)
+    for _ in range(2):
+        guest = driver.pause(plan, 6, False)
+        assert (guest.power_state, guest.applied, guest.committed) == (PAUSED, 6, True)
+    for _ in range(2):
+        guest = driver.unpause(plan.server_id, 7)
+        assert (guest.power_state, guest.applied) == (RUNNING, 7)
+
+
+def test_a_suspended_guest_is_off_and_goes_on_where_it_was(hypervisor: Hypervisor):
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    running(driver, plan)
+    for _ in range(2):
+        guest = driver.suspend(plan.server_id, 6, never())
+        assert (guest.power_state, guest.applied, guest.committed) == (SHUTDOWN, 6, True)
+    assert hypervisor.driver().find(plan.server_id) == guest
+    for _ in range(2):
+        guest = driver.wake(plan, 7)
+        assert (guest.power_state, guest.applied, guest.fence) == (RUNNING, 7, 5)
+    driver.suspend(plan.server_id, 8, never())
+    assert driver.reboot(plan, 9, True, never()).power_state == RUNNING
+
+
+def test_a_guest_that_was_paused_when_its_host_went_down_is_paused_again(hypervisor: Hypervisor):
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    running(driver, plan)
+    driver.pause(plan, 6, False)
+    driver.suspend(plan.server_id, 6, never())
+    assert driver.pause(plan, 7, True).power_state == PAUSED
+    driver.stop(plan.server_id, 8, 0, never())
+    assert driver.pause(plan, 9, True).power_state == PAUSED
+    assert driver.unpause(plan.server_id, 10).power_state == RUNNING
+
+
+def test_what_needs_a_running_guest_refuses_one_that_is_off(hypervisor: Hypervisor):
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    running(driver, plan)
+    sid = plan.server_id
+    off = driver.stop(sid, 6, 0, never())
+    for ask in (
+        lambda: driver.pause(plan, 7, False),
+        lambda: driver.unpause(sid, 7),
+        lambda: driver.suspend(sid, 7, never()),
+        lambda: driver.inject_nmi(sid, 7),
+        lambda: driver.set_password(sid, 7, "root", "secret"),
+        lambda: driver.diagnostics(sid),
+    ):
+        with pytest.raises(HostFault) as caught:
+            ask()
+        assert (caught.value.code, caught.value.retriable) == ("not_running", False)
+    assert driver.find(sid) == off
+
+
+def test_a_guest_is_interrupted_once_and_diagnosed(hypervisor: Hypervisor):
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    running(driver, plan)
+    for _ in range(2):
+        assert driver.inject_nmi(plan.server_id, 6).applied == 6
+    found = driver.diagnostics(plan.server_id)
+    assert len(found.cpu_times) == 1
+    assert found.disks[0].name == "vda"
+    assert [nic.mac for nic in found.nics] == [nic.mac for nic in plan.nics]
+
+
+def test_a_password_is_set_where_an_agent_answers(hypervisor: Hypervisor):
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    running(driver, plan)
+    if driver.has_agent(plan.server_id):
+        assert driver.set_password(plan.server_id, 6, "root", "secret").applied == 6
+        return
+    assert hypervisor.is_qemu
+    with pytest.raises(HostFault) as caught:
+        driver.set_password(plan.server_id, 6, "root", "secret")
+    assert (caught.value.code, caught.value.retriable) == ("no_agent", False)
+
+
 def test_a_late_power_change_does_not_undo_a_later_one(hypervisor: Hypervisor):
     driver, plan = hypervisor.driver(), hypervisor.plan()
     running(driver, plan)

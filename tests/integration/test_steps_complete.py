@@ -8,14 +8,24 @@ import pkgutil
 from app import failpoints
 from app.tasks.workflow import WORKFLOWS
 from app.topology import topology
-from tests.integration import test_steps_create, test_steps_power, test_steps_removal
+from tests.integration import (
+    test_steps_create,
+    test_steps_pausing,
+    test_steps_power,
+    test_steps_removal,
+)
 from tests.integration.step_flows import AMBIENT
 
-FLOWS = (*test_steps_create.FLOWS, *test_steps_power.FLOWS, *test_steps_removal.FLOWS)
+FLOWS = (
+    *test_steps_create.FLOWS,
+    *test_steps_power.FLOWS,
+    *test_steps_pausing.FLOWS,
+    *test_steps_removal.FLOWS,
+)
 WALKED = {moment for flow in FLOWS for moment in flow.moments}
 OUT_OF_REACH = {"start.wake"}
 """libvirt's test driver cannot put a guest to sleep."""
-READS = {"novella.console"}
+READS = {"novella.console", "novella.diagnostics", "novella.has_agent"}
 """Tasks that change nothing: who asked stops waiting, and may ask again."""
 
 

@@ -656,7 +656,7 @@ def test_the_console_is_read_from_the_host(site: Site, monkeypatch: pytest.Monke
         asked.append(args)
         return "login: "
 
-    monkeypatch.setattr("app.tasks.console.read", read)
+    monkeypatch.setattr("app.tasks.host_reads.console", read)
     server = site.built()
     path = f"{SERVERS}/{server}/action"
     assert site.post(path, json={"os-getConsoleOutput": {}}).status_code == 409
@@ -664,7 +664,8 @@ def test_the_console_is_read_from_the_host(site: Site, monkeypatch: pytest.Monke
     answer = site.post(path, json={"os-getConsoleOutput": {"length": "5"}})
     assert answer.json == {"output": "login: "}
     site.post(path, json={"os-getConsoleOutput": {"length": -1}})
-    assert [(one[0], one[2], one[3]) for one in asked] == [("n1", server, 5), ("n1", server, None)]
+    told = [(host.name, server_id, lines) for host, server_id, lines in asked]
+    assert told == [("n1", server, 5), ("n1", server, None)]
 
 
 def test_a_host_that_does_not_answer_is_503(site: Site) -> None:

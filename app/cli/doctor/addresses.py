@@ -92,7 +92,7 @@ def _dhcp(seen: Evidence) -> Iterator[Finding]:
             told[server_id].add((mac.lower(), address))
         guests = {entry.server_id for entry in posting.guests}
         for server in seen.rows.residents.values():
-            lives = server.vm_state in (states.ACTIVE, states.STOPPED) and server.id in guests
+            lives = server.vm_state in states.WITH_GUEST and server.id in guests
             if server.host != host or not lives or not seen.left_alone(server.id, age):
                 continue
             if told[server.id] != wanted[server.id]:

@@ -92,7 +92,7 @@ def _missing(seen: Evidence, host: str, posting: Posting, age: float) -> Iterato
     shown = {entry.server_id for entry in posting.guests}
     for server in seen.rows.residents.values():
         here = server.host == host and not server.deleted and posting.complete
-        lives = server.vm_state in (states.ACTIVE, states.STOPPED)
+        lives = server.vm_state in states.WITH_GUEST
         if here and lives and server.id not in shown and seen.left_alone(server.id, age):
             text = f"is {server.vm_state}, and the host has no guest of it"
             todo = (

@@ -18,7 +18,7 @@ from app.cli.local.running import stop
 from app.cli.local.supervisor import Supervisor
 from app.cli.local.waiting import locked, until
 from app.cli.output import console
-from app.domain.guest import CRASHED, SHUTDOWN, Guest
+from app.domain.guest import CRASHED, PAUSED, SHUTDOWN, Guest
 from app.errors import NovellaError
 from app.virt.driver import Driver
 from app.virt.libvirt import daemon as libvirt_daemon
@@ -107,7 +107,10 @@ def _stop_guest(driver: Driver, guest: Guest) -> str:
     fence = max(guest.fence, guest.applied)
     began = time.monotonic()
     try:
-        if guest.committed:
+        if guest.committed and guest.power_state == PAUSED:
+            driver.suspend(guest.server_id, fence, threading.Event())
+            how = "saved, paused,"
+        elif guest.committed:
             driver.stop(guest.server_id, fence, GUEST_SECONDS, threading.Event())
             how = "stopped"
         else:

@@ -20,9 +20,12 @@ from app.store import actions, cleanups, endings, hosts, plans, residents, serve
 from app.store.database import clock, reading, transaction
 from app.tasks import board
 from app.tasks.board import Entry, Posting
+from app.tasks.control.verdict import synced_state
 
 log = logs.get(__name__)
 LOST = "guest_lost"
+RESTARTED = {states.ACTIVE: "start", states.PAUSED: "pause", states.RESCUED: "start"}
+"""What makes a guest that its host's restart shut off be as its server's vm_state has it."""
 TOLD = frozenset(
     ("hostname", "address", "vcpus", "ram_mb", "disk_gb", "booted_at", "cpu_model")
     + ("hypervisor_type", "hypervisor_version")
@@ -116,7 +119,7 @@ def _guest(
     residents.found(session, server.id)
     if actions.unfinished(session, server.id) is not None:
         return []
-    to_start = entry.restart and server.vm_state == states.ACTIVE
+    to_start = entry.restart and server.vm_state in RESTARTED
     if entry.fence < server.fence and not to_start:
         begun = servers.sync(session, server, f"{request_id}-{server.id}")
     else:
@@ -127,15 +130,13 @@ def _guest(
 def _power(session: Session, server: Server, entry: Entry, request_id: str) -> Action | None:
     """An idle server at the host's own fence: what its guest did counts."""
     off = entry.power_state in (SHUTDOWN, CRASHED)
-    if server.vm_state == states.ACTIVE and off:
-        if entry.restart:
-            return servers.begin(session, server, "start", request_id)
-        server.vm_state, server.power_state = states.STOPPED, entry.power_state
-        log.info("the guest stopped by itself", server_id=server.id)
-    elif server.vm_state == states.STOPPED and entry.power_state == 1:
-        server.vm_state, server.power_state = states.ACTIVE, entry.power_state
-        log.info("the guest was started on its host", server_id=server.id)
-    elif server.power_state != entry.power_state:
+    if off and entry.restart and (kind := RESTARTED.get(server.vm_state)):
+        return servers.begin(session, server, kind, request_id)
+    vm_state = synced_state(server, entry.power_state)
+    if vm_state is not None:
+        log.info("the guest did it by itself", server_id=server.id, became=vm_state)
+        server.vm_state = vm_state
+    if server.power_state != entry.power_state:
         server.power_state = entry.power_state
     return None
 
@@ -159,7 +160,7 @@ def _missing(session: Session, gone: list[Server], posting: Posting) -> None:
     """A guest that two different generations do not show is lost; its claim is kept."""
     for server in gone:
         mine = server.host == posting.host and server.deleted_at is None
-        if not mine or server.vm_state not in (states.ACTIVE, states.STOPPED):
+        if not mine or server.vm_state not in states.WITH_GUEST:
             continue
         if actions.unfinished(session, server.id) is not None:
             continue

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.config import settings
 from app.domain.advice import advised
+from app.domain.guest import CRASHED, RUNNING, SHUTDOWN
 from app.domain.message import (
     ABSENT,
     DONE,
@@ -18,7 +19,7 @@ from app.domain.message import (
     Fault,
     Outcome,
 )
-from app.domain.states import CANCELLED, KINDS
+from app.domain.states import ACTIVE, CANCELLED, KINDS, PAUSED, STOPPED
 from app.models import Action, Server
 from app.store import actions, cleanups, endings, hosts
 from app.store.database import clock
@@ -138,15 +139,16 @@ def _in_place(session: Session, action: Action, server: Server, outcome: Outcome
             session, action, server, synced_state(server, outcome.power_state), outcome.power_state
         )
         return
-    endings.power(session, action, server, KINDS[action.kind].end, outcome.power_state)
+    end = server.vm_state if action.args.get("restart") else KINDS[action.kind].end
+    endings.power(session, action, server, end, outcome.power_state)
 
 
 def synced_state(server: Server, power_state: int) -> str | None:
     """The vm_state that a guest's own doing makes of an idle server; None for no change."""
-    if server.vm_state == "active" and power_state in (4, 6):
-        return "stopped"
-    if server.vm_state == "stopped" and power_state == 1:
-        return "active"
+    if server.vm_state in (ACTIVE, PAUSED) and power_state in (SHUTDOWN, CRASHED):
+        return STOPPED
+    if server.vm_state == STOPPED and power_state == RUNNING:
+        return ACTIVE
     return None
 
 

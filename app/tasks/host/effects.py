@@ -78,6 +78,39 @@ class Effects:
         guest = self.driver.reboot(_plan(message), message.key.fence, hard, task.cancel)
         return Answer(power_state=guest.power_state)
 
+    def pause(self, message: HostMessage, task: Running) -> Answer:
+        """Let the guest stand still."""
+        restart = bool(message.args.get("restart"))
+        guest = self.driver.pause(_plan(message), message.key.fence, restart)
+        return Answer(power_state=guest.power_state)
+
+    def unpause(self, message: HostMessage, task: Running) -> Answer:
+        """Let the guest go on."""
+        guest = self.driver.unpause(message.server_id, message.key.fence)
+        return Answer(power_state=guest.power_state)
+
+    def suspend(self, message: HostMessage, task: Running) -> Answer:
+        """Save the guest's memory and end it."""
+        guest = self.driver.suspend(message.server_id, message.key.fence, task.cancel)
+        return Answer(power_state=guest.power_state)
+
+    def wake(self, message: HostMessage, task: Running) -> Answer:
+        """Let the guest go on from its saved memory."""
+        guest = self.driver.wake(_plan(message), message.key.fence)
+        return Answer(power_state=guest.power_state)
+
+    def password(self, message: HostMessage, task: Running) -> Answer:
+        """Have the guest's agent set its administrator's password."""
+        guest = self.driver.set_password(
+            message.server_id, message.key.fence, message.args["user"], message.args["password"]
+        )
+        return Answer(power_state=guest.power_state)
+
+    def crash_dump(self, message: HostMessage, task: Running) -> Answer:
+        """Interrupt the guest so that it dumps its memory."""
+        guest = self.driver.inject_nmi(message.server_id, message.key.fence)
+        return Answer(power_state=guest.power_state)
+
     def destroy(self, message: HostMessage, task: Running) -> Answer:
         """Remove all that this host has of the server."""
         self.driver.destroy(message.server_id, message.key.fence)

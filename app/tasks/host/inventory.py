@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from celery import current_app
 
 from app import logs
-from app.domain.guest import RUNNING, SHUTDOWN, Inventory
+from app.domain.guest import CRASHED, SHUTDOWN, Inventory
 from app.domain.message import DONE, Outcome
 from app.errors import HostFault
 from app.failpoints import Step
@@ -159,7 +159,9 @@ class InventoryPoster:
         """A guest that runs again, or is gone, no longer waits for its restart."""
         if not found.complete:
             return
-        off = {guest.server_id for guest in found.guests if guest.power_state != RUNNING}
+        off = {
+            guest.server_id for guest in found.guests if guest.power_state in (SHUTDOWN, CRASHED)
+        }
         if self._to_restart - off:
             self._to_restart &= off
             self.agent.journal.set_note("to_restart", json.dumps(sorted(self._to_restart)))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from typing import Any
 
 from celery import shared_task
@@ -14,6 +15,7 @@ from app.errors import HostFault, Invalid
 from app.tasks import board
 from app.tasks.host.agent import AGENTS
 from app.tasks.workflow import HOST_EFFECTS
+from app.virt.driver import Driver
 
 log = logs.get(__name__)
 ANSWER_SECONDS = 30
@@ -49,13 +51,32 @@ for _name in HOST_EFFECTS:
 
 @shared_task(name="novella.console")
 def console(request: dict[str, Any]) -> None:
-    """Answer a read of a console log, into a Redis key that lives for seconds."""
+    """Answer a read of a console log."""
+    _answer(
+        request,
+        lambda driver: {"text": driver.console_log(request["server_id"], request["lines"])},
+    )
+
+
+@shared_task(name="novella.diagnostics")
+def diagnostics(request: dict[str, Any]) -> None:
+    """Answer what a guest uses."""
+    _answer(request, lambda driver: {"found": asdict(driver.diagnostics(request["server_id"]))})
+
+
+@shared_task(name="novella.has_agent")
+def has_agent(request: dict[str, Any]) -> None:
+    """Answer whether a guest's agent does."""
+    _answer(request, lambda driver: {"found": driver.has_agent(request["server_id"])})
+
+
+def _answer(request: dict[str, Any], read: Callable[[Driver], dict[str, Any]]) -> None:
+    """Answer into a Redis key that lives for seconds; whoever asked stops waiting soon."""
     agent = AGENTS.get(request["host"])
     if agent is None or not agent.ready.is_set() or agent.uuid != request["host_uuid"]:
         return
     try:
-        text = agent.driver.console_log(request["server_id"], request["lines"])
-        answer = {"text": text}
+        answer = read(agent.driver)
     except HostFault as error:
-        answer = {"error": error.message}
+        answer = {"error": error.message, "code": error.code}
     board.answer(request["id"], answer, ANSWER_SECONDS)

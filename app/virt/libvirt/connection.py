@@ -89,11 +89,12 @@ class Connection:
         operation: Callable[[Link], Result],
         server_id: str = "",
         cancel: threading.Event | None = None,
+        seconds: float = CALL_SECONDS,
     ) -> Result:
         """`operation` on a live connection, again when libvirtd goes away under it.
 
         It must be safe to repeat. Gives up after RETRY_SECONDS, or when `cancel` is set.
-        Raises HostFault, "too_slow" when libvirtd lives but does not answer in CALL_SECONDS;
+        Raises HostFault, "too_slow" when libvirtd lives but does not answer in `seconds`;
         Cancelled.
         """
         deadline = time.monotonic() + RETRY_SECONDS
@@ -101,7 +102,7 @@ class Connection:
             try:
                 link = self.get()
                 with translated(step, server_id):
-                    return _within(CALL_SECONDS, step, server_id, partial(operation, link))
+                    return _within(seconds, step, server_id, partial(operation, link))
             except HostFault as fault:
                 if fault.code != "hypervisor_away" or time.monotonic() > deadline or self._closed:
                     raise

@@ -14,13 +14,13 @@ from typing import Any
 import libvirt
 
 from app.config import Settings
-from app.domain.guest import Guest, HostFacts, Inventory
+from app.domain.guest import Diagnostics, Guest, HostFacts, Inventory
 from app.domain.message import BuildPlan
 from app.errors import HostFault
 from app.failpoints import Step
 from app.images.host_cache import HostCache
 from app.virt.driver import Listener, Report
-from app.virt.libvirt import build, power, probe
+from app.virt.libvirt import agent, build, diagnostics, pausing, power, probe
 from app.virt.libvirt.connection import Connection, Link
 from app.virt.libvirt.console import read_log
 from app.virt.libvirt.events import Events
@@ -130,9 +130,41 @@ class LibvirtDriver:
         timeout = 0.0 if hard else float(self._settings.shutdown_seconds)
         return power.reboot(self.host, plan, fence, timeout, cancel)
 
+    def pause(self, plan: BuildPlan, fence: int, restart: bool) -> Guest:
+        """See the contract."""
+        return pausing.pause(self.host, plan, fence, restart)
+
+    def unpause(self, server_id: str, fence: int) -> Guest:
+        """See the contract."""
+        return pausing.unpause(self.host, server_id, fence)
+
+    def suspend(self, server_id: str, fence: int, cancel: Event) -> Guest:
+        """See the contract."""
+        return pausing.suspend(self.host, server_id, fence, cancel)
+
+    def wake(self, plan: BuildPlan, fence: int) -> Guest:
+        """See the contract."""
+        return pausing.wake(self.host, plan, fence)
+
+    def inject_nmi(self, server_id: str, fence: int) -> Guest:
+        """See the contract."""
+        return agent.inject_nmi(self.host, server_id, fence)
+
+    def set_password(self, server_id: str, fence: int, user: str, password: str) -> Guest:
+        """See the contract."""
+        return agent.set_password(self.host, server_id, fence, user, password)
+
     def destroy(self, server_id: str, fence: int) -> None:
         """See the contract."""
         build.destroy(self.host, server_id, fence)
+
+    def has_agent(self, server_id: str) -> bool:
+        """See the contract."""
+        return agent.answers(self.host, server_id)
+
+    def diagnostics(self, server_id: str) -> Diagnostics:
+        """See the contract."""
+        return diagnostics.read(self.host, server_id)
 
     def console_log(self, server_id: str, lines: int | None) -> str:
         """See the contract. Raises HostFault "no_guest"."""

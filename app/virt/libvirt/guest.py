@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from threading import Event
 from typing import Any, TypeVar
@@ -20,10 +22,10 @@ from app.domain.guest import (
     SUSPENDED,
     Guest,
 )
-from app.errors import HostFault
+from app.errors import Cancelled, HostFault
 from app.virt.libvirt import mark as marks
 from app.virt.libvirt.abilities import abilities
-from app.virt.libvirt.connection import Connection, Link
+from app.virt.libvirt.connection import CALL_SECONDS, Connection, Link
 from app.virt.libvirt.mark import Mark
 from app.virt.libvirt.names import domain_prefix
 from app.virt.libvirt.orphans import end_orphans
@@ -45,6 +47,9 @@ _STATES = {
 }
 _STARTING = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
 SETTLE_SECONDS = 10.0
+POLL_SECONDS = 0.2
+SAVE_SECONDS = 270.0
+"""How long saving a guest's memory may take: an in-place action has five minutes."""
 _UNDEFINE = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | (
     libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
 )
@@ -130,6 +135,47 @@ class Guests:
         """Let a guest run that put itself to sleep."""
         self._do("wake", server_id, lambda domain: domain.pMWakeup(0))
 
+    def pause(self, server_id: str) -> None:
+        """Stop a guest's CPUs."""
+
+        def pause(domain: Domain) -> None:
+            if _state(domain) == RUNNING:
+                domain.suspend()
+
+        self._do("pause", server_id, pause)
+
+    def save(self, server_id: str, cancel: Event) -> None:
+        """Write a running guest's memory to disk, from where its next start reads it; it ends.
+
+        Raises Cancelled; the guest runs on then.
+        """
+
+        def save(domain: Domain) -> None:
+            if not domain.isActive():
+                return
+            with aborting(domain, cancel):
+                domain.managedSave(0)
+
+        self._do("save", server_id, save, SAVE_SECONDS)
+
+    def is_saved(self, server_id: str) -> bool:
+        """Whether the guest's next start goes on from saved memory."""
+        saved = self._do("look", server_id, lambda domain: domain.hasManagedSaveImage(0))
+        return bool(saved)
+
+    def forget_saved(self, server_id: str) -> None:
+        """Let the guest's next start be a boot."""
+
+        def forget(domain: Domain) -> None:
+            if domain.hasManagedSaveImage(0):
+                domain.managedSaveRemove(0)
+
+        self._do("forget memory", server_id, forget)
+
+    def inject_nmi(self, server_id: str) -> None:
+        """Interrupt the guest so that its kernel dumps, if it is set up to."""
+        self._do("inject NMI", server_id, lambda domain: domain.injectNMI(0))
+
     def press_power_button(self, server_id: str) -> None:
         """Ask the guest to shut down, by its agent or ACPI; it may well ignore that."""
 
@@ -202,9 +248,22 @@ class Guests:
 
         return self._connection.run("watch", read, server_id, cancel)
 
-    def _do(self, step: str, server_id: str, operation: Callable[[Domain], Result]) -> Result:
+    def ask(self, step: str, server_id: str, operation: Callable[[Domain], Result]) -> Result:
+        """What `operation` finds out of the guest's domain; it may be repeated."""
+        return self._do(step, server_id, operation)
+
+    def _do(
+        self,
+        step: str,
+        server_id: str,
+        operation: Callable[[Domain], Result],
+        seconds: float = CALL_SECONDS,
+    ) -> Result:
         return self._connection.run(
-            step, lambda link: operation(self._domain(link, server_id)), server_id
+            step,
+            lambda link: operation(self._domain(link, server_id)),
+            server_id,
+            seconds=seconds,
         )
 
     def _domain(self, link: Link, server_id: str) -> Domain:
@@ -235,6 +294,28 @@ class Guests:
         if mark is None or mark.cloud_id != self._cloud_id:
             return None
         return mark if mark.server_id == domain.UUIDString() else None
+
+
+@contextmanager
+def aborting(domain: Domain, cancel: Event) -> Iterator[None]:
+    """Abort the domain's job when `cancel` is set during the block, and raise Cancelled."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(POLL_SECONDS):
+            if cancel.is_set():
+                with suppress(libvirt.libvirtError):
+                    domain.abortJob()
+
+    threading.Thread(target=watch, name="job-watch", daemon=True).start()
+    try:
+        yield
+    except libvirt.libvirtError as error:
+        if cancel.is_set() and error.get_error_code() == libvirt.VIR_ERR_OPERATION_ABORTED:
+            raise Cancelled(f"a job on {domain.name()} was cancelled") from error
+        raise
+    finally:
+        ended.set()
 
 
 def _lookup(link: Link, server_id: str) -> Domain | None:

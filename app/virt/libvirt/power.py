@@ -23,6 +23,7 @@ WAKE_NETWORKS, RUN_AGAIN = Step("commit.networks"), Step("commit.start")
 APPLY, UNPAUSE, WAKE = Step("start.mark"), Step("start.unpause"), Step("start.wake")
 SHUT_DOWN, FORCE, STOPPED = Step("stop.button"), Step("stop.force"), Step("stop.mark")
 DEFINE, BOOT = Step("boot.define"), Step("boot.start")
+RESTORE = Step("start.restore")
 
 
 def commit(host: Host, server_id: str, fence: int) -> Guest:
@@ -48,12 +49,17 @@ def commit(host: Host, server_id: str, fence: int) -> Guest:
 
 def start(host: Host, plan: BuildPlan, fence: int) -> Guest:
     """See the contract."""
-    guest = _committed(host, plan.server_id, fence)
+    guest = committed(host, plan.server_id, fence)
     if guest.power_state in (SHUTDOWN, CRASHED):
-        _boot(host, plan, guest, fence)
-    else:
-        with APPLY:
-            host.guests.set_mark(plan.server_id, applied=fence)
+        if not host.guests.is_saved(plan.server_id):
+            _boot(host, plan, guest, fence)
+            return host.guests.get(plan.server_id)
+        host.networks.attach(plan)
+        with RESTORE:
+            host.guests.start(plan.server_id)
+        guest = host.guests.get(plan.server_id)  # it stands still if it did when it was saved
+    with APPLY:
+        host.guests.set_mark(plan.server_id, applied=fence)
     if guest.power_state == PAUSED:
         with UNPAUSE:
             host.guests.resume(plan.server_id)
@@ -65,7 +71,7 @@ def start(host: Host, plan: BuildPlan, fence: int) -> Guest:
 
 def stop(host: Host, server_id: str, fence: int, timeout: float, cancel: Event) -> Guest:
     """See the contract."""
-    _committed(host, server_id, fence)
+    committed(host, server_id, fence)
     _end(host, server_id, timeout, cancel)
     with STOPPED:
         host.guests.set_mark(server_id, applied=fence)
@@ -77,7 +83,7 @@ def reboot(host: Host, plan: BuildPlan, fence: int, timeout: float, cancel: Even
 
     Soft is Nova's: shut down, then start. A reboot by ACPI alone cannot be told from none.
     """
-    guest = _committed(host, plan.server_id, fence)
+    guest = committed(host, plan.server_id, fence)
     if guest.applied == fence and guest.power_state == RUNNING:
         return guest
     if guest.power_state not in (SHUTDOWN, CRASHED):
@@ -89,6 +95,16 @@ def reboot(host: Host, plan: BuildPlan, fence: int, timeout: float, cancel: Even
 
 def _boot(host: Host, plan: BuildPlan, guest: Guest, fence: int) -> None:
     """Define a committed, shut off guest from `plan` with `applied` = `fence`, and start it."""
+    define(host, plan, guest, fence)
+    with BOOT:
+        host.guests.start(plan.server_id)
+
+
+def define(host: Host, plan: BuildPlan, guest: Guest, fence: int) -> None:
+    """Define a committed, shut off guest anew, to boot: what was saved of its memory goes.
+
+    Raises HostFault "no_disk".
+    """
     disk = host.storage.disk(plan.server_id, guest.fence)
     if not disk.exists():
         message = f"the disk of server {plan.server_id} is not on this host any more"
@@ -96,9 +112,8 @@ def _boot(host: Host, plan: BuildPlan, guest: Guest, fence: int) -> None:
     networks = host.networks.attach(plan)
     mark = Mark(host.cloud_id, plan.server_id, guest.fence, committed=True, applied=fence)
     with DEFINE:
+        host.guests.forget_saved(plan.server_id)
         host.guests.define(plan.server_id, host.definition(plan, mark, networks))
-    with BOOT:
-        host.guests.start(plan.server_id)
 
 
 def _end(host: Host, server_id: str, timeout: float, cancel: Event) -> None:
@@ -141,7 +156,11 @@ def _committable(host: Host, server_id: str) -> Guest:
     return guest
 
 
-def _committed(host: Host, server_id: str, fence: int) -> Guest:
+def committed(host: Host, server_id: str, fence: int) -> Guest:
+    """The server's guest, if it is committed and no newer request has reached it.
+
+    Raises HostFault "no_guest", "not_committed" or "newer_fence".
+    """
     guest = host.guests.get(server_id)
     if not guest.committed:
         message = f"the guest of server {server_id} is not committed"

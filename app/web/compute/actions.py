@@ -12,33 +12,44 @@ from typing import Any
 from flask import Response
 from sqlalchemy.orm import Session
 
-from app.errors import Conflict, Invalid
+from app.errors import Conflict, Invalid, NotFound
+from app.models import Host
 from app.store import hosts, server_listing, server_locks, servers
 from app.store.database import reading
-from app.tasks import console
-from app.web import context
+from app.tasks import host_reads
+from app.web import context, microversions
 from app.web.accepting import Accepted, accept
 from app.web.answers import answer
 from app.web.api import Route, documented
 from app.web.body import Schema, parsed
 from app.web.compute import schemas
 from app.web.compute.versions import ns
+from app.web.microversions import shown
 from app.web.policy import INSIDE, allows, require
 
 Perform = Callable[[str, Any], Response]
 Versioned = Callable[[tuple[int, int]], Schema]
 ACTIONS: dict[str, tuple[str, Schema | Versioned, Perform]] = {}
-CONSOLE_SECONDS = 5.0
+VERSIONS: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {}
+"""The first and the last microversion of actions that not all of them have."""
 
 
-def register(name: str, rule: str, schema: Schema | Versioned) -> Callable[[Perform], Perform]:
+def register(
+    name: str,
+    rule: str,
+    schema: Schema | Versioned,
+    since: tuple[int, int] = microversions.MIN,
+    until: tuple[int, int] = microversions.MAX,
+) -> Callable[[Perform], Perform]:
     """Make a function of (server id, the action's value) the action `name`, guarded by `rule`.
 
-    `schema` is the whole body's, or a function from the microversion to it.
+    `schema` is the whole body's, or a function from the microversion to it. At versions before
+    `since` and after `until` it is 404, as in Nova.
     """
 
     def decorate(function: Perform) -> Perform:
         ACTIONS[name] = (rule, schema, function)
+        VERSIONS[name] = (since, until)
         return function
 
     return decorate
@@ -51,20 +62,25 @@ class ServerAction(Route):
     @ns.doc(params={"Idempotency-Key": {"in": "header", "description": "makes repeats safe"}})
     @documented(ns, schemas.ACTION)
     def post(self, server_id: str) -> Response:
-        """Start, stop, reboot, lock or unlock a server, or read its console: one per request."""
+        """Do one thing to a server: what its body names."""
         given = schemas.ACTION.check(parsed())
         name = next(iter(given))
         if name not in ACTIONS:
             raise Invalid(f"There is no such action: {name[:64]}")
         rule, schema, perform = ACTIONS[name]
         require(rule)
+        since, until = VERSIONS[name]
+        if not since <= context.version() <= until:
+            raise NotFound(f"The action {name} is of versions {shown(since)} to {shown(until)}")
         checked = schema if isinstance(schema, Schema) else schema(context.version())
         return perform(server_id, checked.check(given)[name])
 
 
-def _accept(server_id: str, kind: str, args: dict[str, Any]) -> Response:
+def accept_kind(server_id: str, kind: str, args: dict[str, Any] | None = None) -> Response:
+    """Accept a request of that kind on the server; the answer is empty."""
+
     def work(session: Session) -> Accepted:
-        return Accepted([servers.request(session, context.caller(), server_id, kind, args)])
+        return Accepted([servers.request(session, context.caller(), server_id, kind, args or {})])
 
     return accept(work)
 
@@ -72,19 +88,19 @@ def _accept(server_id: str, kind: str, args: dict[str, Any]) -> Response:
 @register("os-start", "os_compute_api:servers:start", schemas.START)
 def start(server_id: str, value: Any) -> Response:
     """Start a stopped server."""
-    return _accept(server_id, "start", {})
+    return accept_kind(server_id, "start")
 
 
 @register("os-stop", "os_compute_api:servers:stop", schemas.STOP)
 def stop(server_id: str, value: Any) -> Response:
     """Stop a running server."""
-    return _accept(server_id, "stop", {})
+    return accept_kind(server_id, "stop")
 
 
 @register("reboot", "os_compute_api:servers:reboot", schemas.REBOOT)
 def reboot(server_id: str, value: Any) -> Response:
     """Reboot a server, by asking its system (SOFT) or by force (HARD)."""
-    return _accept(server_id, "reboot", {"type": value["type"].upper()})
+    return accept_kind(server_id, "reboot", {"type": value["type"].upper()})
 
 
 @register("lock", "os_compute_api:os-lock-server:lock", schemas.lock)
@@ -115,6 +131,12 @@ def console_output(server_id: str, value: Any) -> Response:
     """The last lines of a server's serial console: the one call that waits for a host."""
     asked = value.get("length")
     lines = None if asked is None or int(asked) < 0 else int(asked)
+    host = host_to_ask(server_id)
+    return answer({"output": host_reads.console(host, server_id, lines)})
+
+
+def host_to_ask(server_id: str) -> Host:
+    """The host of the caller's server. Raises NotFound, and Conflict when it cannot be asked."""
     with reading() as session:
         server = server_listing.get(session, context.caller(), server_id)
         host = hosts.get(session, server.host) if server.host else None
@@ -122,5 +144,4 @@ def console_output(server_id: str, value: Any) -> Response:
         raise Conflict(f"Instance {server_id} is not ready", code="not_ready")
     if host.state == hosts.DOWN:
         raise Conflict(f"The host of instance {server_id} is down", code="host_down")
-    text = console.read(host.name, host.uuid, server_id, lines, timeout=CONSOLE_SECONDS)
-    return answer({"output": text})
+    return host

@@ -31,6 +31,12 @@ _NOVA_EVENTS = {
     "start": "compute_start_instance",
     "stop": "compute_stop_instance",
     "reboot": "compute_reboot_instance",
+    "pause": "compute_pause_instance",
+    "unpause": "compute_unpause_instance",
+    "suspend": "compute_suspend_instance",
+    "wake": "compute_resume_instance",
+    "password": "compute_set_admin_password",
+    "crash_dump": "compute_trigger_crash_dump",
 }
 _RESULTS = {"succeeded": "Success", "done": "Success", "failed": "Error"}
 _RULE = "os_compute_api:os-instance-actions:"

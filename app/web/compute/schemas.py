@@ -191,6 +191,11 @@ def lock(version: Version) -> Schema:
     return _LOCK_2_73 if version >= (2, 73) else _LOCK
 
 
+RESET_STATE = Schema(
+    "os-resetState", only({"os-resetState": only({"state": {"enum": ["active", "error"]}})})
+)
+CRASH_DUMP = Schema("trigger_crash_dump", only({"trigger_crash_dump": _NULL}))
+CHANGE_PASSWORD = Schema("changePassword", only({"changePassword": only({"adminPass": _TEXT})}))
 CONSOLE = Schema(
     "os-getConsoleOutput",
     only(

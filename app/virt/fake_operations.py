@@ -1,0 +1,111 @@
+"""What a fake hypervisor does to guests that are there already."""
+
+from __future__ import annotations
+
+from threading import Event
+
+from app.domain.guest import CRASHED, PAUSED, RUNNING, SHUTDOWN, Diagnostics, DiskUse, Guest, NicUse
+from app.domain.message import BuildPlan
+from app.errors import HostFault
+from app.virt.fake_guests import FakeGuests, shown
+from app.virt.fake_host import FakeGuest
+
+
+class FakeOperations(FakeGuests):
+    """The contract's operations in place; each is done at once."""
+
+    def pause(self, plan: BuildPlan, fence: int, restart: bool) -> Guest:
+        """See the contract."""
+        self._faults.check("pause")
+        return self._stands(plan.server_id, fence, PAUSED, "paused", off_will_do=restart)
+
+    def unpause(self, server_id: str, fence: int) -> Guest:
+        """See the contract."""
+        self._faults.check("unpause")
+        return self._stands(server_id, fence, RUNNING, "resumed")
+
+    def suspend(self, server_id: str, fence: int, cancel: Event) -> Guest:
+        """See the contract."""
+        self._faults.check("suspend")
+        with self._host.change() as state:
+            guest = self._committed(state, server_id, fence)
+            changed = not guest.saved
+            if changed:
+                _check_runs(guest)
+            guest.applied, guest.power_state, guest.saved = fence, SHUTDOWN, True
+        if changed:
+            self._tell(server_id, "stopped", SHUTDOWN)
+        return shown(guest)
+
+    def wake(self, plan: BuildPlan, fence: int) -> Guest:
+        """See the contract."""
+        self._faults.check("wake")
+        return self._stands(plan.server_id, fence, RUNNING, "started", off_will_do=True)
+
+    def inject_nmi(self, server_id: str, fence: int) -> Guest:
+        """See the contract; `nmis` in the state file counts them."""
+        self._faults.check("inject_nmi")
+        with self._host.change() as state:
+            guest = self._committed(state, server_id, fence)
+            if guest.applied == fence:
+                return shown(guest)
+            _check_runs(guest)
+            guest.applied = fence
+            guest.nmis += 1
+        return shown(guest)
+
+    def set_password(self, server_id: str, fence: int, user: str, password: str) -> Guest:
+        """See the contract; the password goes nowhere."""
+        self._faults.check("set_password")
+        with self._host.change() as state:
+            guest = self._committed(state, server_id, fence)
+            _check_runs(guest)
+            guest.applied = fence
+        return shown(guest)
+
+    def has_agent(self, server_id: str) -> bool:
+        """True, unless a fault is due."""
+        try:
+            self._faults.check("has_agent")
+        except HostFault:
+            return False
+        return True
+
+    def diagnostics(self, server_id: str) -> Diagnostics:
+        """See the contract: one idle CPU, one disk, and the interfaces that it has."""
+        self._faults.check("diagnostics")
+        state = self._host.read()
+        guest = self._find(state, server_id)
+        if guest is None:
+            raise HostFault(f"no guest of {server_id} here", code="no_guest", retriable=False)
+        _check_runs(guest)
+        leases = state.leases.get(self._key(server_id), [])
+        return Diagnostics(
+            driver="fake",
+            hypervisor="fake",
+            power_state=guest.power_state,
+            cpu_times=(0,),
+            memory_mb=0,
+            memory_used_mb=0,
+            disks=(DiskUse("vda", 0, 0, 0, 0, 0),),
+            nics=tuple(NicUse(f"vnet{n}", mac, *[0] * 8) for n, (mac, _) in enumerate(leases)),
+        )
+
+    def _stands(
+        self, server_id: str, fence: int, power_state: int, event: str, off_will_do: bool = False
+    ) -> Guest:
+        with self._host.change() as state:
+            guest = self._committed(state, server_id, fence)
+            if not off_will_do:
+                _check_runs(guest)
+            changed = guest.power_state != power_state
+            guest.applied, guest.power_state, guest.saved = fence, power_state, False
+        if changed:
+            self._tell(server_id, event, power_state)
+        return shown(guest)
+
+
+def _check_runs(guest: FakeGuest) -> None:
+    if guest.power_state in (SHUTDOWN, CRASHED):
+        message = f"the guest of server {guest.server_id} is off"
+        raise HostFault(message, code="not_running", retriable=False)

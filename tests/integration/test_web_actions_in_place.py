@@ -1,0 +1,199 @@
+"""Server actions that leave a server where and what it is: guards, bodies, what they record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.domain.guest import RUNNING, Diagnostics, DiskUse, NicUse
+from app.models import Action
+from app.store import database
+from tests.integration.test_web_compute import SERVERS, add_host
+from tests.integration.web_fixtures import Site, seeded_database, site
+
+__all__ = ["seeded_database", "site"]
+
+ALLOWED = {
+    "pause": ("active", "pausing"),
+    "unpause": ("paused", "unpausing"),
+    "suspend": ("active", "suspending"),
+    "resume": ("suspended", "resuming"),
+}
+USE = Diagnostics(
+    driver="libvirt",
+    hypervisor="qemu",
+    power_state=RUNNING,
+    cpu_times=(7,),
+    memory_mb=64,
+    memory_used_mb=5,
+    disks=(DiskUse("vda", 1, 2, 3, 4, 0),),
+    nics=(NicUse("vnet0", "fa:16:3e:00:00:01", 1, 2, 3, 4, 5, 6, 7, 8),),
+)
+
+
+def act(site: Site, server: str, body: Any, user: str = "novella", **more: Any) -> Any:
+    return site.post(f"{SERVERS}/{server}/action", user, json=body, **more)
+
+
+def message(answer: Any) -> str:
+    return str(next(iter(answer.json.values()))["message"])
+
+
+def test_each_is_accepted_in_its_state_alone_and_not_when_locked(site: Site) -> None:
+    server = site.built()
+    for name in ALLOWED:
+        check_guards(site, server, name)
+        site.set_server(server, task_state=None)
+
+
+def check_guards(site: Site, server: str, name: str) -> None:
+    state, task_state = ALLOWED[name]
+    wrong = "stopped"
+    site.set_server(server, vm_state=wrong)
+    refused = act(site, server, {name: None})
+    assert refused.status_code == 409
+    assert message(refused) == (
+        f"Cannot '{name}' instance {server} while it is in vm_state {wrong}"
+    )
+    site.set_server(server, vm_state=state, locked="owner")
+    assert "is locked" in message(act(site, server, {name: None}))
+    site.set_server(server, locked=None)
+    accepted = act(site, server, {name: None})
+    assert (accepted.status_code, accepted.data) == (202, b"")
+    shown = site.get(f"{SERVERS}/{server}").json["server"]
+    assert shown["OS-EXT-STS:task_state"] == task_state
+    busy = act(site, server, {name: None})
+    assert message(busy) == (
+        f"Cannot '{name}' instance {server} while it is in task_state {task_state}"
+    )
+    listed = site.get(f"{SERVERS}/{server}/os-instance-actions").json["instanceActions"]
+    assert listed[0]["action"] == name
+
+
+def test_a_hard_reboot_takes_over_what_lets_a_guest_stand_still(site: Site) -> None:
+    server = site.built()
+    first = act(site, server, {"pause": None}).headers["X-Task-Id"]
+    assert act(site, server, {"reboot": {"type": "HARD"}}).status_code == 202
+    assert site.get(f"/v1/tasks/{first}").json["state"] == "cancelled"
+
+
+def test_a_crash_dump_shows_no_task_state_but_keeps_others_out(site: Site) -> None:
+    server = site.built()
+    assert act(site, server, {"trigger_crash_dump": None}).status_code == 404
+    bad = act(site, server, {"trigger_crash_dump": {}}, version="2.17")
+    assert (bad.status_code, "trigger_crash_dump" in message(bad)) == (400, True)
+    assert act(site, server, {"trigger_crash_dump": None}, version="2.17").status_code == 202
+    assert site.get(f"{SERVERS}/{server}").json["server"]["OS-EXT-STS:task_state"] is None
+    assert act(site, server, {"pause": None}).status_code == 409
+    assert site.delete(f"{SERVERS}/{server}").status_code == 204
+
+
+def test_an_administrator_declares_a_servers_state_over_whatever_it_does(site: Site) -> None:
+    server = site.built()
+    first = act(site, server, {"pause": None}).headers["X-Task-Id"]
+    body = {"os-resetState": {"state": "error"}}
+    assert act(site, server, body).status_code == 403
+    assert act(site, server, {"os-resetState": {"state": "new"}}, "admin").status_code == 400
+    assert act(site, server, body, "admin").status_code == 202
+    assert site.get(f"/v1/tasks/{first}").json["state"] == "cancelled"
+    shown = site.get(f"{SERVERS}/{server}").json["server"]
+    assert (shown["status"], shown["OS-EXT-STS:task_state"]) == ("ERROR", None)
+    assert act(site, server, {"os-resetState": {"state": "active"}}, "admin").status_code == 202
+    assert site.get(f"{SERVERS}/{server}").json["server"]["status"] == "ACTIVE"
+
+
+def test_what_is_gone_or_has_nothing_to_do(site: Site) -> None:
+    server = site.built()
+    assert act(site, server, {"resetNetwork": None}).status_code == 410
+    assert act(site, server, {"injectNetworkInfo": None}).status_code == 403
+    assert act(site, server, {"injectNetworkInfo": None}, "admin").status_code == 202
+    restore = act(site, server, {"restore": None})
+    assert restore.status_code == 409
+    assert "while it is in vm_state active" in message(restore)
+    assert act(site, server, {"forceDelete": None}).status_code == 202
+    assert site.get(f"{SERVERS}/{server}").json["server"]["OS-EXT-STS:task_state"] == "deleting"
+
+
+def test_a_password_is_changed_where_an_agent_answers_and_kept_nowhere(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = site.built()
+    body = {"changePassword": {"adminPass": "hush-hush"}}
+    assert act(site, server, {"changePassword": {}}).status_code == 400
+    assert act(site, server, body).status_code == 409, "its host is not known"
+    add_host()
+    monkeypatch.setattr("app.tasks.host_reads.has_agent", lambda host, server_id: False)
+    refused = act(site, server, body)
+    assert (refused.status_code, "guest agent" in message(refused)) == (409, True)
+    monkeypatch.setattr("app.tasks.host_reads.has_agent", lambda host, server_id: True)
+    accepted = act(site, server, body)
+    assert accepted.status_code == 202
+    assert site.get(f"{SERVERS}/{server}").json["server"]["status"] == "PASSWORD"
+    with database.reading() as session:
+        action = session.get_one(Action, accepted.headers["X-Task-Id"])
+        assert "hush-hush" not in str(action.args)
+
+
+def test_no_password_is_told_by_guests(site: Site) -> None:
+    server = site.built()
+    path = f"{SERVERS}/{server}/os-server-password"
+    assert site.get(path).json == {"password": ""}
+    assert site.delete(path).status_code == 204
+
+
+def test_diagnostics_in_both_forms(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = site.built()
+    path = f"{SERVERS}/{server}/diagnostics"
+    assert site.get(path).status_code == 403
+    assert site.get(path, "admin").status_code == 409
+    add_host()
+    monkeypatch.setattr("app.tasks.host_reads.diagnostics", lambda host, server_id: USE)
+    old = site.get(path, "admin").json
+    assert old == {
+        "cpu0_time": 7, "memory": 65536,
+        "vda_read": 1, "vda_read_req": 2, "vda_write": 3, "vda_write_req": 4, "vda_errors": 0,
+        "vnet0_rx": 1, "vnet0_rx_packets": 2, "vnet0_rx_errors": 3, "vnet0_rx_drop": 4,
+        "vnet0_tx": 5, "vnet0_tx_packets": 6, "vnet0_tx_errors": 7, "vnet0_tx_drop": 8,
+    }  # fmt: skip
+    new = site.get(path, "admin", version="2.48").json
+    assert (new["state"], new["driver"], new["hypervisor"]) == ("running", "libvirt", "qemu")
+    assert (new["num_cpus"], new["num_nics"], new["num_disks"]) == (1, 1, 1)
+    assert new["cpu_details"] == [{"id": 0, "time": 7, "utilisation": None}]
+    assert new["memory_details"] == {"maximum": 64, "used": 5}
+
+
+LATER: list[tuple[str, Any, str, int, str]] = [
+    ("resize", {"flavorRef": "1"}, "novella", 400, "No valid host"),
+    ("resize", {"flavorRef": "6"}, "novella", 400, "must change flavor"),
+    ("resize", {"flavorRef": "none"}, "novella", 400, "could not be found"),
+    ("confirmResize", None, "novella", 409, "in vm_state active"),
+    ("revertResize", None, "novella", 409, "in vm_state active"),
+    ("migrate", None, "admin", 400, "No valid host"),
+    ("os-migrateLive", {"host": None, "block_migration": "auto"}, "admin", 400, "No valid host"),
+    ("evacuate", {}, "admin", 400, "No valid host"),
+    ("shelve", None, "novella", 400, "not available"),
+    ("shelveOffload", None, "admin", 409, "in vm_state active"),
+    ("unshelve", None, "novella", 409, "in vm_state active"),
+]
+
+
+def test_what_comes_later_is_refused_as_where_nothing_can_do_it(site: Site) -> None:
+    server = site.built()
+    for name, value, user, status, says in LATER:
+        answer = act(site, server, {name: value}, user, version="2.56")
+        assert (answer.status_code, says in message(answer)) == (status, True), answer.text
+    assert site.get(f"{SERVERS}/{server}").json["server"]["OS-EXT-STS:task_state"] is None
+
+
+def test_there_are_no_remote_consoles_yet(site: Site) -> None:
+    server = site.built()
+    old = act(site, server, {"os-getVNCConsole": {"type": "novnc"}})
+    assert (old.status_code, message(old)) == (400, "Unavailable console type novnc.")
+    assert act(
+        site, server, {"os-getVNCConsole": {"type": "novnc"}}, version="2.6"
+    ).status_code == (404)
+    body = {"remote_console": {"protocol": "vnc", "type": "novnc"}}
+    path = f"{SERVERS}/{server}/remote-consoles"
+    assert site.post(path, json=body).status_code == 404
+    assert site.post(path, json=body, version="2.6").status_code == 400
