@@ -18,13 +18,19 @@ FAKE = "app.virt.fake:FakeDriver"
 Done = subprocess.CompletedProcess[str]
 
 
+def within(netns: str) -> tuple[str, ...]:
+    """What runs a command in that network namespace; mounts stay the machine's own."""
+    return ("nsenter", f"--net=/run/netns/{netns}") if netns else ()
+
+
 @dataclass
 class Local:
-    """`driver` is empty for the default one, which is libvirt."""
+    """`driver` is empty for the default one, libvirt; `netns` for the machine's own network."""
 
     directory: Path
     driver: str = FAKE
     host: str = "n1"
+    netns: str = ""
     port: int = field(default_factory=free_port)
     flower_port: int = field(default_factory=free_port)
 
@@ -44,6 +50,7 @@ class Local:
             **({"NOVELLA_DRIVER": self.driver} if self.driver else {}),
         }
         env = {**clean, **given, **environ}
+        argv = (*within(self.netns), *argv)
         return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=timeout)
 
     def novella(self, *args: str, **environ: str) -> Done:

@@ -7,13 +7,15 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.cloud import allowed, eventually
-from tests.local_cloud import CHECKOUT, Done, Local
+from app.cli.local.place import find_place
+from tests.cloud import allowed, eventually, free_port
+from tests.local_cloud import CHECKOUT, Done, Local, within
 
 pytestmark = [
     pytest.mark.alone,
@@ -24,27 +26,32 @@ pytestmark = [
 UP_SECONDS = 900
 
 
-def footprint() -> dict[str, object]:
-    """What of the machine a cloud could leave changed."""
-    tables = [
+def footprint(cloud: Local) -> dict[str, object]:
+    """What of its network, and of the machine, a cloud could leave changed."""
+    rules = [
         line
         for program in ("iptables-save", "ip6tables-save")
-        for line in output(program).splitlines()
-        if not line.startswith(("#", ":"))
+        for line in output(cloud, program).splitlines()
+        if line.startswith("-")
     ]
-    links = sorted(line.split()[0] for line in output("ip", "-br", "link").splitlines())
     return {
-        "links": [name for name in links if "@" not in name],
-        "routes": output("ip", "route", "show", "table", "all"),
-        "firewall": tables,
-        "forwarding": Path("/proc/sys/net/ipv4/ip_forward").read_text(),
-        "mounts": sorted(line for line in output("mount").splitlines() if "netns" not in line),
-        "run": sorted(path.name for path in Path("/run").glob("novella-*")),
+        "links": sorted(
+            line.split()[0] for line in output(cloud, "ip", "-br", "link").splitlines()
+        ),
+        "routes": output(cloud, "ip", "route", "show", "table", "all"),
+        "firewall": rules,
+        "forwarding": output(cloud, "cat", "/proc/sys/net/ipv4/ip_forward"),
+        "mounts": sorted(
+            line for line in output(cloud, "mount").splitlines() if "netns" not in line
+        ),
+        "run": find_place({"NOVELLA_STATE_DIR": str(cloud.state)}).runtime.exists(),
     }
 
 
-def output(*argv: str) -> str:
-    return subprocess.run(argv, capture_output=True, text=True, timeout=30).stdout
+def output(cloud: Local, *argv: str) -> str:
+    return subprocess.run(
+        [*within(cloud.netns), *argv], capture_output=True, text=True, timeout=30
+    ).stdout
 
 
 def bin_up(cloud: Local, *args: str, **environ: str) -> Done:
@@ -72,33 +79,61 @@ def address_of(up: Done) -> str:
     return next(line for line in up.stdout.splitlines() if "answers ping at" in line).split()[-1]
 
 
-def pings(address: str) -> bool:
-    return subprocess.run(["ping", "-c1", "-W2", address], capture_output=True).returncode == 0
+def pings(cloud: Local, address: str) -> bool:
+    return "1 received" in output(cloud, "ping", "-c1", "-W2", address)
 
 
 @pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[Local]:
-    made = Local(tmp_path, driver="", host="e2e")
+def cloud(tmp_path: Path, tiny_image: Path) -> Iterator[Local]:
+    """In a network namespace, so that whatever changes there is the cloud's doing.
+
+    No packages can be fetched in there: the image is what bin/tiny-image has made outside.
+    """
+    name = f"novup{os.getpid()}"
+    subprocess.run(["ip", "netns", "add", name], check=True, timeout=10)
+    subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True, timeout=10)
+    made = Local(tmp_path, driver="", host="e2e", netns=name)
+    made.state.mkdir(mode=0o700)
+    for suffix in ("", ".inputs"):
+        shutil.copy(f"{tiny_image}{suffix}", made.state / f"tiny.qcow2{suffix}")
     yield made
     bin_down(made)
     assert made.ours() == []
     assert guests(made) == []
+    subprocess.run(["ip", "netns", "delete", name], check=True, timeout=10)
 
 
-def test_from_nothing_to_a_guest_and_back(cloud):
-    before = footprint()
+def test_from_nothing_to_a_guest_and_back(cloud: Local) -> None:
+    before = footprint(cloud)
+    address = first_start(cloud)
+    a_second_bin_up_changes_nothing(cloud)
+    down_leaves(cloud, before)
+    assert bin_down(cloud).stdout == "already down\n"
+    assert footprint(cloud) == before
+
+    third = bin_up(cloud)
+    assert third.returncode == 0, third.stdout + third.stderr
+    assert address_of(third) == address
+    guest_outlives_every_process_of_ours(cloud, address)
+    assert "stopped after" in down_leaves(cloud, before).stdout
+
+
+def first_start(cloud: Local) -> str:
+    """A cloud from nothing; its guest's address."""
     first = bin_up(cloud)
     assert first.returncode == 0, first.stdout + first.stderr
     assert "NOVELLA-GUEST hostname=first" in first.stdout
     assert "NOVELLA-GUEST ready" in first.stdout
     assert "succeeded: resume" in first.stdout
-    address = address_of(first)
-    assert pings(address)
+    assert pings(cloud, address_of(first))
     assert len(guests(cloud)) == 1
     status = bin_up(cloud, "--status")
     assert status.returncode == 0, status.stdout
     assert "libvirtd" in status.stdout
+    return address_of(first)
 
+
+def a_second_bin_up_changes_nothing(cloud: Local) -> None:
     processes = {process.pid for process in [*cloud.ours(), *guests(cloud)]}
     began = time.monotonic()
     again = bin_up(cloud)
@@ -107,30 +142,23 @@ def test_from_nothing_to_a_guest_and_back(cloud):
     assert time.monotonic() - began < allowed(15)
     assert {process.pid for process in [*cloud.ours(), *guests(cloud)]} == processes
 
+
+def down_leaves(cloud: Local, before: dict[str, object]) -> Done:
+    """`bin/down` ends everything, and the machine is as it was before."""
     down = bin_down(cloud)
     assert down.returncode == 0, down.stderr
     assert cloud.ours() == []
     assert guests(cloud) == []
-    assert footprint() == before
-    assert bin_down(cloud).stdout == "already down\n"
-    assert footprint() == before
-
-    third = bin_up(cloud)
-    assert third.returncode == 0, third.stdout + third.stderr
-    assert address_of(third) == address
-    assert len(guests(cloud)) == 1
-    assert bin_down(cloud).returncode == 0
-    assert footprint() == before
+    assert footprint(cloud) == before
+    return down
 
 
-def test_a_guest_outlives_every_process_of_ours(cloud):
-    before = footprint()
-    first = bin_up(cloud)
-    assert first.returncode == 0, first.stdout + first.stderr
+def guest_outlives_every_process_of_ours(cloud: Local, address: str) -> None:
+    """All of ours ends with its supervisor but the guest; bin/up finds it, and bin/down ends it."""
     (guest,) = guests(cloud)
     cloud.supervisord().kill()
     eventually(lambda: cloud.ours() == [guest] or cloud.ours() == [], 40, "our processes end")
-    assert pings(address_of(first))
+    assert pings(cloud, address)
 
     again = bin_up(cloud)
     assert again.returncode == 0, again.stdout + again.stderr
@@ -138,18 +166,14 @@ def test_a_guest_outlives_every_process_of_ours(cloud):
 
     cloud.supervisord().kill()
     eventually(lambda: len(cloud.ours()) <= 1, 40, "our processes end")
-    down = bin_down(cloud)
-    assert down.returncode == 0, down.stderr
-    assert "stopped after" in down.stdout
-    assert guests(cloud) == []
-    assert footprint() == before
 
 
 @pytest.mark.full
-def test_two_clouds_of_one_machine_do_not_meet(cloud, tmp_path):
-    before = footprint()
+def test_two_clouds_of_one_machine_do_not_meet(cloud: Local, tmp_path: Path) -> None:
+    before = footprint(cloud)
     (tmp_path / "other").mkdir()
-    other = Local(tmp_path / "other", driver="", host="e2e")
+    other = replace(cloud, directory=tmp_path / "other", port=free_port(), flower_port=free_port())
+    shutil.copytree(cloud.state, other.state)
     first = bin_up(cloud)
     assert first.returncode == 0, first.stdout + first.stderr
     try:
@@ -160,7 +184,6 @@ def test_two_clouds_of_one_machine_do_not_meet(cloud, tmp_path):
     finally:
         assert bin_down(other).returncode == 0
     assert len(guests(cloud)) == 1
-    assert pings(address_of(first))
+    assert pings(cloud, address_of(first))
     assert bin_up(cloud, "--status").returncode == 0
-    assert bin_down(cloud).returncode == 0
-    assert footprint() == before
+    down_leaves(cloud, before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from shlex import quote
 
 from client import Client, Failed
@@ -38,6 +39,8 @@ def identity(c: Client) -> None:
         raise Failed("application credential create: no secret")
     c.run("application credential list", "application credential list")
     c.run("application credential show", f"application credential show {credential}")
+    c.plain(f"application credential delete {credential}")
+    c.plain(f"application credential show {credential}", refused=True)
 
 
 def flavors(c: Client) -> None:
@@ -51,6 +54,8 @@ def flavors(c: Client) -> None:
     c.plain(f"flavor set {name} --property hw:mem_page_size=small", admin=True)
     c.plain(f"flavor unset {name} --property hw:mem_page_size", admin=True)
     c.run("flavor show", f"flavor show {name}")
+    c.plain(f"flavor delete {name}", admin=True)
+    c.plain(f"flavor show {name}", refused=True)
 
 
 def images(c: Client) -> None:
@@ -85,6 +90,8 @@ def images(c: Client) -> None:
         raise Failed("image save: not the bytes that were uploaded")
     c.run("image list", "image list")
     c.run("image list --name", f"image list --name {name} --long")
+    c.plain(f"image delete {imported}")
+    c.plain(f"image show {imported}", refused=True)
 
 
 def networks(c: Client) -> None:
@@ -144,6 +151,61 @@ def servers(c: Client) -> None:
     c.run("port list", "port list")
     port = c.run("port list --server", f"port list --server {made['id']}")[0]
     c.run("port show", f"port show {port['ID']}")
+    marker = f"--limit 1 --marker {c.run('server list', 'server list')[0]['ID']}"
+    listed = c.run("server list --marker", f"server list --status ACTIVE {marker}")
+    if len(listed) != 1:
+        raise Failed(f"server list {marker}: {listed}")
+
+
+def server_options(c: Client) -> None:
+    """What a create can ask for besides, and what an administrator can."""
+    name, sibling = (
+        c.name("options"),
+        c.run("server show by name", f"server show {c.name('server')}"),
+    )
+    common = f"--image {c.name('image')} --flavor {c.flavor}"
+    c.later(f"server delete --wait {name}")
+    made = c.run(
+        "server create with options",
+        f"server create {name} {common} --nic auto --description text --tag one "
+        "--hostname other --availability-zone nova --property a=b "
+        f"--hint same_host={sibling['id']} --min 1 --max 1 --wait",
+    )
+    told = {
+        "description": (made["description"], "text"),
+        "tags": (list(made["tags"]), ["one"]),
+        "properties": (made["properties"], {"a": "b"}),
+        "zone": (made["OS-EXT-AZ:availability_zone"], "nova"),
+    }
+    for what, (got, asked) in told.items():
+        if got != asked:
+            raise Failed(f"server create: {what} is {got!r}, not {asked!r}")
+    full = c.run("server show as administrator", f"server show {made['id']}", admin=True)
+    if full["OS-EXT-SRV-ATTR:hostname"] != "other":
+        raise Failed(f"server create --hostname: {full['OS-EXT-SRV-ATTR:hostname']}")
+    host = full["OS-EXT-SRV-ATTR:host"]
+    c.run("server list --host", f"server list --all-projects --host {host}", admin=True)
+    c.plain(f"server delete --wait {name}")
+    _placed(c, common, host)
+
+
+def _placed(c: Client, common: str, host: str) -> None:
+    """Creates at one host, in each way of saying so, without a network and with an address."""
+    subnet = c.run("subnet list", "subnet list")[0]
+    address = str(ip_network(subnet["Subnet"])[200])
+    places = {
+        f"--availability-zone nova:{host} --nic none": "",
+        f"--host {host} --nic net-id={subnet['Network']},v4-fixed-ip={address}": address,
+    }
+    for number, (where, wanted) in enumerate(places.items()):
+        name = c.name(f"placed-{number}")
+        c.later(f"server delete --wait {name}", admin=True)
+        create = f"server create {name} {common} {where} --wait"
+        made = c.run("server create at a host", create, admin=True)
+        found = [one for addresses in made["addresses"].values() for one in addresses]
+        if (made["OS-EXT-SRV-ATTR:host"], found) != (host, [wanted] if wanted else []):
+            raise Failed(f"server create {where}: is on {made['OS-EXT-SRV-ATTR:host']} at {found}")
+        c.plain(f"server delete --wait {name}", admin=True)
 
 
 def server_changes(c: Client) -> None:
@@ -194,6 +256,7 @@ def limits(c: Client) -> None:
     c.run("usage show", "usage show")
     c.run("usage list", "usage list", admin=True)
     c.run("availability zone list", "availability zone list --compute")
+    c.run("availability zone list of all", "availability zone list")
     c.run("availability zone list --long", "availability zone list --compute --long", admin=True)
 
 
@@ -221,6 +284,7 @@ CHAPTERS = (
     networks,
     keypairs,
     servers,
+    server_options,
     server_changes,
     limits,
     operators,
