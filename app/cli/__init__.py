@@ -21,6 +21,7 @@ _COMMANDS = {
     "task": ("app.cli.task", "task"),
     "status": ("app.cli.status", "status"),
     "doctor": ("app.cli.doctor.commands", "doctor"),
+    "simulate": ("app.cli.simulate.commands", "simulate"),
     "backup": ("app.cli.backup.commands", "backup"),
     "restore": ("app.cli.backup.commands", "restore"),
     "up": ("app.cli.local.up", "up"),

@@ -25,7 +25,6 @@ NUMBERS = (
 )
 """A row's numbers, in the order of its line in the table. `room_*` is limit less use."""
 TAKEN = ("used_vcpus", "used_ram_mb", "used_disk_gb", "servers", "building")
-ROOMS = ("room_vcpus", "room_ram_mb", "room_disk_gb")
 POSITION = {name: number for number, name in enumerate(NUMBERS)}
 
 
@@ -68,7 +67,7 @@ class Column:
 
 
 class HostTable:
-    """Columns over all hosts. RAM in MiB, disk in GiB. Changed by `put` and `take` alone.
+    """Columns over all hosts. RAM in MiB, disk in GiB. Changed by its own methods alone.
 
     Every number of `NUMBERS` is a column by that name, a float per host. `members` counts the
     request's server group on each host while a choice is made.
@@ -177,12 +176,35 @@ class HostTable:
 
     def take(self, position: int, wanted: Resources) -> None:
         """Count one more server of `wanted` on the host at `position`, being built."""
-        amounts = (wanted.vcpus, wanted.ram_mb, wanted.disk_gb)
-        for name, amount in zip(TAKEN, (*amounts, 1, 1), strict=True):
-            self.numbers[POSITION[name], position] += amount
-        for name, amount in zip(ROOMS, amounts, strict=True):
-            self.numbers[POSITION[name], position] -= amount
-        self.members[position] += 1
+        self._count(position, wanted, 1, building=True)
+
+    def give(self, position: int, wanted: Resources, *, building: bool = True) -> None:
+        """Count one server of `wanted` less there, the reverse of `take`.
+
+        With `building=False` for one whose build had ended: see `built`.
+        """
+        self._count(position, wanted, -1, building)
+
+    def built(self, position: int) -> None:
+        """Count one build less in flight there."""
+        self.building[position] -= 1
+
+    def _count(self, position: int, wanted: Resources, number: int, building: bool) -> None:
+        line = self.numbers[:, position]
+        amounts = (wanted.vcpus, wanted.ram_mb, wanted.disk_gb, 1, building)
+        for name, amount in zip(TAKEN, amounts, strict=True):
+            line[POSITION[name]] += number * amount
+        # Made anew as a row's is: what is taken and given back leaves no rounding behind.
+        self.room_vcpus[position] = (
+            self.vcpus[position] * self.cpu_ratio[position] - self.used_vcpus[position]
+        )
+        self.room_ram_mb[position] = (
+            self.ram_mb[position] - self.reserved_ram_mb[position]
+        ) * self.ram_ratio[position] - self.used_ram_mb[position]
+        self.room_disk_gb[position] = (
+            self.disk_gb[position] * self.disk_ratio[position] - self.used_disk_gb[position]
+        )
+        self.members[position] += number
 
     def set_members(self, members: Mapping[str, int]) -> None:
         """Say how many servers of the request's group each host has."""

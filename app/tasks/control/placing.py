@@ -33,7 +33,11 @@ def policy() -> Policy:
 
     Raises Invalid with the name of one that is unknown or fails: the worker does not start.
     """
-    wanted = settings()
+    return policy_of(settings())
+
+
+def policy_of(wanted: Settings) -> Policy:
+    """The same for any settings."""
     made = make(
         _names(wanted.filters),
         _names(wanted.weighers),

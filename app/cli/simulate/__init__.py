@@ -1,0 +1,1 @@
+"""`novella simulate`: what a policy, more hosts or the loss of a rack would do."""
