@@ -284,3 +284,14 @@ def test_without_matplotlib_the_error_names_the_extra(tmp_path: Path) -> None:
     assert ended.stderr == (
         "Error: --plot needs Matplotlib, which is not installed: pip install 'novella[plot]'\n"
     )
+
+
+def test_the_example_of_the_page_is_what_comes_out() -> None:
+    page = (Path(__file__).parents[2] / "docs/simulate.md").read_text()
+    _, command, _, table = page.split("```", 4)[:4]
+    result = simulate(*command.split()[2:])
+    assert result.exit_code == 0, result.output
+    rows = [line.rstrip() for line in table.strip().splitlines()]
+    assert rows[0] == "at the end"
+    shown = result.output[result.output.index("at the end") :].splitlines()
+    assert rows == shown[: len(rows)]

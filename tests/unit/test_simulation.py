@@ -31,7 +31,7 @@ from tests.one_by_one.generated import case
 SEEDS = st.integers(0, 2**48)
 RESOURCES = ("vcpus", "ram_mb", "disk_gb")
 many = settings(
-    max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 
 
@@ -207,7 +207,7 @@ def test_the_cases_of_the_test_above_have_everything_happen() -> None:
     assert min(shares.values()) > 0.2, shares
 
 
-@settings(many, max_examples=60)
+@settings(many, max_examples=40)
 @given(SEEDS)
 def test_no_host_is_ever_filled_above_its_limits_and_no_server_is_lost_sight_of(seed: int) -> None:
     chance = random.Random(seed)

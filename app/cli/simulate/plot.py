@@ -27,6 +27,7 @@ class Panel:
     title: str
     figure: Figure
     percent: bool = False
+    whole: bool = False
 
 
 def check(file: Path) -> None:
@@ -74,9 +75,15 @@ def _panels(results: Sequence[Result]) -> list[Panel]:
     large = next((one.largest.flavor_name for one in outcomes if one.largest), "")
     return [
         Panel(f"{TITLES[scarce]} used", _of("used", scarce), percent=True),
-        Panel("servers on hosts", lambda moment: moment.servers),
-        Panel("refused and homeless servers", lambda m: m.counts.refused + m.counts.homeless),
-        Panel(f"{large or 'largest flavor'}: how many still fit", lambda m: m.largest_fit),
+        Panel("servers on hosts", lambda moment: moment.servers, whole=True),
+        Panel(
+            "refused and homeless servers",
+            lambda m: m.counts.refused + m.counts.homeless,
+            whole=True,
+        ),
+        Panel(
+            f"{large or 'largest flavor'}: how many still fit", lambda m: m.largest_fit, whole=True
+        ),
         Panel(f"{TITLES[stranded]} stranded", _of("stranded", stranded), percent=True),
         Panel(f"imbalance of {TITLES[scarce]}", _of("imbalance", scarce)),
     ]
@@ -102,17 +109,24 @@ def _unit(results: Sequence[Result]) -> tuple[float, str]:
 def _line(place: Any, panel: Panel, result: Result, number: int, unit: float) -> None:
     colour = COLOURS[number % len(COLOURS)]
     style = STYLES[number // len(COLOURS) % len(STYLES)]
+    # The later ones thinner: where two are equal, both can be seen.
+    width = max(1.2, 3.0 - number)
+    look = {"color": colour, "linestyle": style, "linewidth": width, "label": result.named.label}
     runs = []
     for outcome in result.outcomes.values():
-        at = [_at(moment, unit) for moment in outcome.moments]
-        runs.append((np.array(at), np.array([panel.figure(one) for one in outcome.moments])))
+        moments = outcome.moments
+        at = [_at(moment, unit) for moment in moments]
+        values = [panel.figure(one) for one in moments]
+        if at[-1] in _losses([result], unit):  # room to see what it led to
+            at, values = [*at, 1.05 * at[-1]], [*values, values[-1]]
+        runs.append((np.array(at), np.array(values)))
     if len(runs) == 1:
-        place.plot(*runs[0], color=colour, linestyle=style, label=result.named.label)
+        place.plot(*runs[0], **look)
         return
     grid = np.linspace(0.0, min(at[-1] for at, _ in runs), 200)
-    values = np.array([np.interp(grid, at, found) for at, found in runs])
-    place.plot(grid, values.mean(axis=0), color=colour, linestyle=style, label=result.named.label)
-    place.fill_between(grid, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2, lw=0)
+    bands = np.array([np.interp(grid, at, found) for at, found in runs])
+    place.plot(grid, bands.mean(axis=0), **look)
+    place.fill_between(grid, bands.min(axis=0), bands.max(axis=0), color=colour, alpha=0.2, lw=0)
 
 
 def _at(moment: Moment, unit: float) -> float:
@@ -120,16 +134,20 @@ def _at(moment: Moment, unit: float) -> float:
 
 
 def _dress(place: Any, panel: Panel, results: Sequence[Result], unit: tuple[float, str]) -> None:
-    from matplotlib.ticker import FuncFormatter, PercentFormatter
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
     place.set_title(panel.title, fontsize=11, loc="left")
     place.set_ylim(bottom=0)
     place.margins(x=0)
     place.grid(color="#dddddd", linewidth=0.6)
     place.spines[["top", "right"]].set_visible(False)
+    top = place.get_ylim()[1]
+    if place.dataLim.ymax <= 0:
+        place.set_ylim(0, 0.1 if panel.percent else 1)
     if panel.percent:
-        place.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
-    elif place.get_ylim()[1] >= 1000:
+        place.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0 if top > 0.1 else 1))
+    elif panel.whole:
+        place.yaxis.set_major_locator(MaxNLocator(integer=True))
         place.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     for at in _losses(results, unit[0]):
         place.axvline(at, color="#888888", linewidth=0.8, linestyle=":")

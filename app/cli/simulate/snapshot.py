@@ -18,11 +18,12 @@ from app.config import settings
 from app.domain.request_spec import RequestSpec
 from app.domain.resources import Resources
 from app.errors import Invalid, Unavailable
+from app.models import Flavor
 from app.redaction import redact_text
 from app.scheduler.rows import NOTHING, AggregateRow, HostRow
 from app.scheduler.simulation import Resident
 from app.scheduler.simulation_cloud import rows_of
-from app.store import database, placed
+from app.store import database, migrations, placed
 from app.tasks.control import placing
 
 VERSION = 1
@@ -117,35 +118,32 @@ class Snapshot:
 def of_cloud() -> Snapshot:
     """The cloud that the settings name, from its database.
 
-    Raises Unavailable when that cannot be read.
+    Raises Unavailable when that is away, or not as this version makes it.
     """
+    where = redact_text(settings().database)
     try:
-        with database.reading() as session:
-            hosts, aggregates = rows_of(placing.table_of(session))
-            residents = [
-                Resident(
-                    allocation.host, _kept(placing.spec_of(session, server, frozenset()), size)
-                )
-                for allocation, server in placed.allocations(session)
-                for size in [Resources(allocation.vcpus, allocation.ram_mb, allocation.disk_gb)]
-            ]
-            flavors = {
-                one.name: RequestSpec(
-                    Resources(one.vcpus, one.ram_mb, one.disk_gb),
-                    flavor_name=one.name,
-                    extra_specs=one.extra_specs,
-                )
-                for one in placed.flavors(session)
-            }
+        current = migrations.is_current()
     except SQLAlchemyError as error:
-        cause = redact_text(str(getattr(error, "orig", error)).strip().partition("\n")[0])
-        raise Unavailable(
-            f"database {redact_text(settings().database)}: {cause}; check database_url"
-        ) from error
+        raise Unavailable(f"database {where} cannot be read; check database_url") from error
+    if not current:
+        raise Unavailable(f"database {where}: the schema is not the newest: `novella db upgrade`")
+    with database.reading() as session:
+        hosts, aggregates = rows_of(placing.table_of(session))
+        residents = []
+        for allocation, server in placed.allocations(session):
+            size = Resources(allocation.vcpus, allocation.ram_mb, allocation.disk_gb)
+            spec = placing.spec_of(session, server, frozenset())
+            residents.append(Resident(allocation.host, _kept(spec, size)))
+        flavors = {one.name: _flavor(one) for one in placed.flavors(session)}
     known = {row.name for row in hosts}
     residents = [one for one in residents if one.host in known]  # else it joined meanwhile
     hosts = [_covering(row, mine) for row, mine in _with_residents(hosts, residents)]
     return Snapshot(hosts, residents, flavors, aggregates, policies.present(settings()))
+
+
+def _flavor(one: Flavor) -> RequestSpec:
+    size = Resources(one.vcpus, one.ram_mb, one.disk_gb)
+    return RequestSpec(size, flavor_name=one.name, extra_specs=one.extra_specs)
 
 
 def _kept(spec: RequestSpec, size: Resources) -> RequestSpec:

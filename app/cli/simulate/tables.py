@@ -95,7 +95,9 @@ def _print(file: TextIO, table: Table) -> None:
     console = Console(file=file, highlight=False)
     wide = console.options.update(width=10_000)
     console.width = max(console.width, console.measure(table, options=wide).maximum)
-    console.print(table)
+    with console.capture() as captured:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()), file)
 
 
 def _over_time(result: Result, lines: Sequence[Line]) -> Table:
