@@ -99,6 +99,7 @@ class Settings:
     libvirt_uri: str = "qemu:///system"
     virt_type: str = "auto"
     host_address: str = ""
+    host_traits: str = ""
     builds_per_host: int = 4
     shutdown_seconds: int = 60
     cache_dir: Path | None = None

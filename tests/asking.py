@@ -17,6 +17,7 @@ from app.domain.resources import Resources
 from app.models import Image, Project, User
 from app.store import database, servers
 from app.tasks import board, publish
+from app.tasks.control.live_table import live_table
 from tests.cloud import Cloud
 
 SMALL = FlavorCopy("6", "tiny", Resources(1, 192, 1))
@@ -34,6 +35,7 @@ def forget_process_state() -> None:
     """Let the next use read settings, database and broker anew."""
     for cached in (settings, database.engine, database._reading_engine, publisher, board.client):
         cached.cache_clear()
+    live_table.cache_clear()
 
 
 def caller(cloud: Cloud, name: str = "novella") -> Caller:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 NOSTATE, RUNNING, PAUSED, SHUTDOWN, CRASHED, SUSPENDED = 0, 1, 3, 4, 6, 7
 
@@ -29,7 +32,12 @@ class Guest:
 
 @dataclass(frozen=True)
 class HostFacts:
-    """A hypervisor's identity and capacity; RAM in MiB, disk in GiB, version as libvirt's int."""
+    """A hypervisor's identity and capacity; RAM in MiB, disk in GiB, version as libvirt's int.
+
+    `supported` has an (architecture, hypervisor type, mode) for each kind of guest that it runs,
+    `traits` names of the os-traits kind; `cpu` describes its processor (`arch`, `vendor`, `model`,
+    `features`, `topology`).
+    """
 
     uuid: str
     hostname: str
@@ -41,6 +49,18 @@ class HostFacts:
     hypervisor_version: int
     cpu_model: str = ""
     virt_type: str = ""
+    supported: tuple[tuple[str, str, str], ...] = ()
+    traits: tuple[str, ...] = ()
+    cpu: Mapping[str, Any] = field(default_factory=dict)
+
+    def abilities(self) -> str:
+        """A JSON object in a canonical form of what placement asks of a host."""
+        told = {
+            "supported_instances": sorted(self.supported),
+            "traits": sorted(self.traits),
+            "cpu_info": dict(self.cpu),
+        }
+        return json.dumps(told, sort_keys=True)
 
 
 @dataclass(frozen=True)

@@ -12,3 +12,11 @@ class Resources:
     vcpus: int
     ram_mb: int
     disk_gb: int
+
+    def __add__(self, other: Resources) -> Resources:
+        return Resources(
+            self.vcpus + other.vcpus, self.ram_mb + other.ram_mb, self.disk_gb + other.disk_gb
+        )
+
+
+NOTHING = Resources(0, 0, 0)

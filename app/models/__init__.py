@@ -1,7 +1,7 @@
 """SQLAlchemy tables, a file per noun."""
 
 from app.models.action import Action, ActionEvent, Idempotency
-from app.models.base import Base, new_id, now
+from app.models.base import Base, horizon, new_id, now
 from app.models.cloud import Cloud
 from app.models.flavor import Flavor, FlavorAccess
 from app.models.host import Allocation, Cleanup, Host, MissingGuest
@@ -49,6 +49,7 @@ __all__ = [
     "ServerTag",
     "Subnet",
     "User",
+    "horizon",
     "new_id",
     "now",
 ]

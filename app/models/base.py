@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from sqlalchemy import JSON, Float, MetaData
+from sqlalchemy import JSON, BigInteger, Float, MetaData
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.sql.functions import FunctionElement
@@ -41,6 +41,45 @@ def _sqlite_now(element: Any, compiler: Any, **kw: Any) -> str:
 @compiles(now, "postgresql")
 def _postgresql_now(element: Any, compiler: Any, **kw: Any) -> str:
     return "CAST(extract(epoch from clock_timestamp()) AS double precision)"
+
+
+class change_mark(FunctionElement[int]):  # noqa: N801  (reads as the SQL function it is)
+    """A number for a changed row of `hosts` by which `changes_since` finds it.
+
+    SQLite has one writer at a time, so one more than the greatest will do. PostgreSQL has many,
+    and they end in another order than they began: there it is the writing transaction's own number,
+    and a reader looks again at all that were not over when it looked last.
+    """
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(change_mark, "sqlite")
+def _sqlite_mark(element: Any, compiler: Any, **kw: Any) -> str:
+    return "(SELECT coalesce(max(hosts.changed), 0) + 1 FROM hosts)"
+
+
+@compiles(change_mark, "postgresql")
+def _postgresql_mark(element: Any, compiler: Any, **kw: Any) -> str:
+    return "CAST(CAST(pg_current_xact_id() AS text) AS bigint)"
+
+
+class horizon(FunctionElement[int]):  # noqa: N801  (reads as the SQL function it is)
+    """The mark below which no row can appear any more, as this statement sees the database."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(horizon, "sqlite")
+def _sqlite_horizon(element: Any, compiler: Any, **kw: Any) -> str:
+    return "(SELECT coalesce(max(hosts.changed), 0) + 1 FROM hosts)"
+
+
+@compiles(horizon, "postgresql")
+def _postgresql_horizon(element: Any, compiler: Any, **kw: Any) -> str:
+    return "CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)"
 
 
 def new_id() -> str:

@@ -9,9 +9,13 @@ from app.models.base import Base, now
 
 
 class Cloud(Base):
-    """One row, made at the first start: the id that everything on a host bears."""
+    """One row, made at the first start: the id that everything on a host bears.
+
+    `hosts_forgotten` counts the hosts that were removed: who keeps them in memory reads all anew.
+    """
 
     __tablename__ = "clouds"
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     created_at: Mapped[float] = mapped_column(default=now())
+    hosts_forgotten: Mapped[int] = mapped_column(default=0, server_default="0")

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    String,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.models.base import Base, new_id, now
+from app.models.base import Base, change_mark, new_id, now
 
 
 class Host(Base):
@@ -13,12 +21,16 @@ class Host(Base):
 
     RAM in MiB, disk in GiB. `generation` is the inventory that was last reconciled, in `session`.
     `number` is the id that Nova's API shows below 2.53, `speaks` the newest message version that
-    its worker knows.
+    its worker knows. `servers` counts the allocations, `facts` is a JSON object of what the
+    hypervisor can do (`traits`, `cpu_info`, `supported_instances`). Every change of the row
+    moves `changed`, from which schedulers see what is new; who changes nothing that they look at
+    keeps it.
     """
 
     __tablename__ = "hosts"
     __table_args__ = (
         CheckConstraint("used_vcpus >= 0 AND used_ram_mb >= 0 AND used_disk_gb >= 0", name="use"),
+        Index("ix_hosts_changed", "changed"),
     )
 
     name: Mapped[str] = mapped_column(String(255), primary_key=True)
@@ -47,6 +59,8 @@ class Host(Base):
     used_vcpus: Mapped[int] = mapped_column(default=0)
     used_ram_mb: Mapped[int] = mapped_column(default=0)
     used_disk_gb: Mapped[int] = mapped_column(default=0)
+    servers: Mapped[int] = mapped_column(default=0, server_default="0")
+    facts: Mapped[str] = mapped_column(Text, default="{}", server_default="{}")
 
     generation: Mapped[int] = mapped_column(default=-1)
     generation_session: Mapped[str | None] = mapped_column(String(36))
@@ -55,6 +69,9 @@ class Host(Base):
     failed_builds: Mapped[int] = mapped_column(default=0)
     last_seen: Mapped[float] = mapped_column(default=now())
     created_at: Mapped[float] = mapped_column(default=now())
+    changed: Mapped[int] = mapped_column(
+        BigInteger, default=change_mark(), onupdate=change_mark(), server_default="0"
+    )
 
 
 class Allocation(Base):

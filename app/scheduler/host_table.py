@@ -42,9 +42,15 @@ class Column:
             self.values.append(value)
         return code
 
-    def put(self, position: int, value: Hashable) -> None:
-        """Change one host's value."""
-        self.codes[position] = self._code(value)
+    def with_one(self, position: int, value: Hashable) -> Column:
+        """The column with one host's value changed; this one stays as it is, for who reads it."""
+        if self.values[self.codes[position]] == value:
+            return self
+        made = Column(())
+        made.values, made._known = list(self.values), dict(self._known)
+        made.codes = self.codes.copy()
+        made.codes[position] = made._code(value)
+        return made
 
     def masked(self, passes: Callable[[Any], bool]) -> Mask | None:
         """Where the value passes; None when all values do."""
@@ -168,11 +174,27 @@ class HostTable:
     # Changing.
 
     def put(self, position: int, row: HostRow) -> None:
-        """Replace one host's row by what the database has now; its name stays."""
+        """Replace one host's row by what the database has now; its name stays.
+
+        Copies made before do not see it.
+        """
         self.numbers[:, position] = _line(row)
-        self.texts[position] = (row.address, row.hostname, row.hypervisor_type)
-        self.zones.put(position, row.zone)
-        self.facts.put(position, row.facts)
+        texts = (row.address, row.hostname, row.hypervisor_type)
+        if self.texts[position] != texts:
+            self.texts = [*self.texts[:position], texts, *self.texts[position + 1 :]]
+        self.zones = self.zones.with_one(position, row.zone)
+        self.facts = self.facts.with_one(position, row.facts)
+
+    def set_building(self, counts: Mapping[str, int]) -> None:
+        """Say how many builds are in flight on each host; on those not named there are none."""
+        self.building[:] = 0
+        for name, count in counts.items():
+            if (position := self.index.get(name)) is not None:
+                self.building[position] = count
+
+    def set_usable(self, names: Iterable[str]) -> None:
+        """Pretend that these hosts are enabled and up."""
+        self.usable[self.named(names)] = 1
 
     def take(self, position: int, wanted: Resources) -> None:
         """Count one more server of `wanted` on the host at `position`, being built."""

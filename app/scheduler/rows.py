@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from app.domain.resources import Resources
-
-NOTHING = Resources(0, 0, 0)
+from app.domain.resources import NOTHING, Resources
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import ScalarSelect, select, update
+from sqlalchemy import ScalarSelect, insert, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.domain.message import DO, UNDO, Fault, Key
@@ -51,8 +51,13 @@ def lock(session: Session, action_id: str) -> tuple[Action, Server] | None:
     return (action, server) if action is not None and server is not None else None
 
 
-def hold_request(session: Session, request_id: str, stage: str) -> list[tuple[Action, Server]]:
-    """Lock every unfinished create of the request that stands at `stage`, in launch order."""
+def hold_request(
+    session: Session, request_id: str, stage: str, limit: int | None = None
+) -> list[tuple[Action, Server]]:
+    """Lock every unfinished create of the request that stands at `stage`, in launch order.
+
+    At most `limit` of them, those that come first by their servers' ids.
+    """
     standing = (
         select(Action.server_id)
         .where(
@@ -61,6 +66,8 @@ def hold_request(session: Session, request_id: str, stage: str) -> list[tuple[Ac
             Action.direction == DO,
             Action.finished_at.is_(None),
         )
+        .order_by(Action.server_id)
+        .limit(limit)
         .scalar_subquery()
     )
     servers = {
@@ -142,6 +149,43 @@ def enter(
     action.progress_at = None
     action.revision += 1
     begin_event(session, action, server)
+
+
+def enter_all(session: Session, moved: Sequence[tuple[Action, Server]], slow: bool = False) -> None:
+    """As `end_event` and `enter` for many actions whose `stage` has been set to the next one.
+
+    A few statements for all of them; each event is closed with its action's host.
+    """
+    time = clock(session)
+    ids = [action.id for action, _ in moved]
+    for action, _ in moved:
+        action.state, action.direction = RUNNING, DO
+        action.started_at = action.started_at or time
+        action.next_ring_at, action.rings = time + FIRST_RING, 0
+        action.stage_started_at = None if slow else time
+        action.progress, action.progress_at, action.message = 0, None, None
+        action.revision += 1
+    session.flush()
+    host = select(Action.host).where(Action.id == ActionEvent.action_id).scalar_subquery()
+    session.execute(
+        update(ActionEvent)
+        .where(ActionEvent.action_id.in_(ids), ActionEvent.finished_at.is_(None))
+        .values(finished_at=now(), result=SUCCEEDED, host=host)
+        .execution_options(synchronize_session=False)
+    )
+    session.execute(
+        insert(ActionEvent),
+        [
+            {
+                "action_id": action.id,
+                "stage": action.stage,
+                "direction": DO,
+                "host": action.host,
+                "fence": server.fence,
+            }
+            for action, server in moved
+        ],
+    )
 
 
 def begin_event(session: Session, action: Action, server: Server) -> None:

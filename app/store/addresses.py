@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -12,32 +15,31 @@ from app.errors import Conflict
 from app.models import Network, Port, Server, ServerNic, Subnet
 
 
-def allocate(session: Session, server: Server) -> None:
-    """Give the server its ports, one for each NIC it asked for; those it has are kept.
+def allocate(session: Session, wanted: Sequence[Server]) -> dict[str, Conflict]:
+    """Give each server its ports, one for each NIC it asked for; those it has are kept.
 
-    Raises Conflict when a subnet is full or a wanted address is taken.
+    Answers the Conflict of each server that gets none: a subnet is full, or its address taken.
     """
-    have = set(session.scalars(select(Port.position).where(Port.server_id == server.id)))
-    nics = session.scalars(
-        select(ServerNic).where(ServerNic.server_id == server.id).order_by(ServerNic.position)
-    )
-    for nic in nics:
-        if nic.position in have:
-            continue
-        subnet = _locked_subnet(session, nic.network_id)
-        address = _wanted(session, subnet, nic.fixed_ip) if nic.fixed_ip else _next(session, subnet)
-        session.add(
-            Port(
-                project_id=server.project_id,
-                network_id=nic.network_id,
-                subnet_id=subnet.id,
-                server_id=server.id,
-                position=nic.position,
-                mac=_new_mac(),
-                address=address,
-            )
-        )
-        session.flush()
+    given = select(Port.server_id, Port.position)
+    ids = [server.id for server in wanted]
+    have = {(one, at) for one, at in session.execute(given.where(Port.server_id.in_(ids)))}
+    asked: dict[str, list[ServerNic]] = {}
+    nics = select(ServerNic).where(ServerNic.server_id.in_(ids)).order_by(ServerNic.position)
+    for nic in session.scalars(nics):
+        if (nic.server_id, nic.position) not in have:
+            asked.setdefault(nic.server_id, []).append(nic)
+    pools = _pools(session, {nic.network_id for some in asked.values() for nic in some})
+    failed: dict[str, Conflict] = {}
+    ports: list[Port] = []
+    for server in wanted:
+        try:
+            ports += _ports(server, asked.get(server.id, []), pools)
+        except Conflict as error:
+            failed[server.id] = error
+    _name_macs(session, ports)
+    session.add_all(ports)
+    session.flush()
+    return failed
 
 
 def release(session: Session, server_id: str) -> None:
@@ -57,42 +59,104 @@ def of_server(session: Session, server_id: str) -> list[tuple[Port, Subnet, Netw
     return [(port, subnet, network) for port, subnet, network in rows]
 
 
-def _locked_subnet(session: Session, network_id: str) -> Subnet:
-    subnet = session.scalars(
-        select(Subnet).where(Subnet.network_id == network_id).order_by(Subnet.id).with_for_update()
-    ).first()
-    if subnet is None:
-        raise Conflict(f"network {network_id} has no subnet", code="no_subnet")
-    return subnet
+@dataclass
+class _Pool:
+    """A locked subnet, and which of its addresses are taken as far as anybody asked."""
 
+    session: Session
+    subnet: Subnet
+    taken: set[str] = field(default_factory=set)
+    looked: set[str] = field(default_factory=set)
 
-def _wanted(session: Session, subnet: Subnet, address: str) -> str:
-    if ipaddress.ip_address(address) not in ipaddress.ip_network(subnet.cidr):
-        raise Conflict(f"address {address} is not in {subnet.cidr}", code="bad_address")
-    taken = select(Port.id).where(Port.subnet_id == subnet.id, Port.address == address)
-    if address == subnet.gateway_ip or session.scalars(taken).first():
-        raise Conflict(f"address {address} is in use", code="address_in_use")
-    return address
+    def take(self, wanted: str | None) -> str:
+        """That address, or the next free one; raises Conflict when there is none."""
+        address = self._next() if wanted is None else self._checked(wanted)
+        self.taken.add(address)
+        return address
 
+    def _checked(self, address: str) -> str:
+        if ipaddress.ip_address(address) not in ipaddress.ip_network(self.subnet.cidr):
+            raise Conflict(f"address {address} is not in {self.subnet.cidr}", code="bad_address")
+        self._look([address])
+        if address == self.subnet.gateway_ip or address in self.taken:
+            raise Conflict(f"address {address} is in use", code="address_in_use")
+        return address
 
-def _next(session: Session, subnet: Subnet) -> str:
-    """The first free address at or after the subnet's rotating offset: no scan, late reuse."""
-    start = int(ipaddress.IPv4Address(subnet.pool_start))
-    size = int(ipaddress.IPv4Address(subnet.pool_end)) - start + 1
-    for window in range(0, size, 256):
-        span = min(256, size - window)
-        offsets = [(subnet.next_offset + window + step) % size for step in range(span)]
-        texts = [str(ipaddress.IPv4Address(start + offset)) for offset in offsets]
-        taken = set(
-            session.scalars(
-                select(Port.address).where(Port.subnet_id == subnet.id, Port.address.in_(texts))
-            )
-        )
-        for offset, text in zip(offsets, texts, strict=True):
-            if text not in taken:
+    def _next(self) -> str:
+        """The first free address at or after the subnet's rotating offset: late reuse, no scan."""
+        subnet = self.subnet
+        start = int(ipaddress.IPv4Address(subnet.pool_start))
+        size = int(ipaddress.IPv4Address(subnet.pool_end)) - start + 1
+        for step in range(size):
+            offset = (subnet.next_offset + step) % size
+            text = str(ipaddress.IPv4Address(start + offset))
+            if text not in self.looked:
+                ahead = range(offset, min(offset + 256, size))
+                self._look([str(ipaddress.IPv4Address(start + one)) for one in ahead])
+            if text not in self.taken:
                 subnet.next_offset = (offset + 1) % size
                 return text
-    raise Conflict(f"subnet {subnet.cidr} has no free address", code="no_address")
+        raise Conflict(f"subnet {subnet.cidr} has no free address", code="no_address")
+
+    def _look(self, addresses: Sequence[str]) -> None:
+        known = select(Port.address).where(Port.subnet_id == self.subnet.id)
+        self.taken |= set(self.session.scalars(known.where(Port.address.in_(addresses))))
+        self.looked |= set(addresses)
+
+
+def _pools(session: Session, network_ids: set[str]) -> dict[str, _Pool]:
+    """The subnet of each network, locked in one order."""
+    subnets = session.scalars(
+        select(Subnet)
+        .where(Subnet.network_id.in_(network_ids))
+        .order_by(Subnet.network_id, Subnet.id)
+        .with_for_update()
+    )
+    found: dict[str, _Pool] = {}
+    for subnet in subnets:
+        found.setdefault(subnet.network_id, _Pool(session, subnet))
+    return found
+
+
+def _ports(server: Server, nics: Sequence[ServerNic], pools: dict[str, _Pool]) -> list[Port]:
+    """The server's new ports, their addresses taken from the pools; none when one cannot be."""
+    made: list[Port] = []
+    try:
+        for nic in nics:
+            pool = pools.get(nic.network_id)
+            if pool is None:
+                raise Conflict(f"network {nic.network_id} has no subnet", code="no_subnet")
+            made.append(
+                Port(
+                    project_id=server.project_id,
+                    network_id=nic.network_id,
+                    subnet_id=pool.subnet.id,
+                    server_id=server.id,
+                    position=nic.position,
+                    address=pool.take(nic.fixed_ip),
+                )
+            )
+    except Conflict:
+        for port in made:
+            pools[port.network_id].taken.discard(port.address)
+        raise
+    return made
+
+
+def _name_macs(session: Session, ports: Sequence[Port]) -> None:
+    """A MAC for each port that no other port of its network has."""
+    nameless = list(ports)
+    while nameless:
+        for port in nameless:
+            port.mac = _new_mac()
+        macs = [port.mac for port in nameless]
+        taken = set(session.execute(select(Port.network_id, Port.mac).where(Port.mac.in_(macs))))
+        twice = Counter((port.network_id, port.mac) for port in ports)
+        nameless = [
+            port
+            for port in nameless
+            if (port.network_id, port.mac) in taken or twice[port.network_id, port.mac] > 1
+        ]
 
 
 def _new_mac() -> str:

@@ -2,47 +2,102 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Float, cast, delete, select, update
+import typing
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Float, Table, bindparam, cast, delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from app.domain.resources import Resources
+from app.domain.resources import NOTHING, Resources
+from app.errors import Conflict
 from app.models import Allocation, Host
-from app.store.database import changed
+from app.store import hosts
 
 
-def take(session: Session, server_id: str, host: str, wanted: Resources) -> bool:
-    """Claim `wanted` on `host`; False when it is not up and enabled, or has no room."""
-    claim = (
-        update(Host)
-        .where(
-            Host.name == host,
-            Host.state == "up",
-            Host.enabled.is_(True),
-            Host.forced_down.is_(False),
-            Host.used_vcpus + wanted.vcpus <= cast(Host.vcpus, Float) * Host.cpu_ratio,
-            Host.used_ram_mb + wanted.ram_mb
-            <= cast(Host.ram_mb - Host.reserved_ram_mb, Float) * Host.ram_ratio,
-            Host.used_disk_gb + wanted.disk_gb <= cast(Host.disk_gb, Float) * Host.disk_ratio,
-        )
-        .values(
-            used_vcpus=Host.used_vcpus + wanted.vcpus,
-            used_ram_mb=Host.used_ram_mb + wanted.ram_mb,
-            used_disk_gb=Host.used_disk_gb + wanted.disk_gb,
-        )
+@dataclass(frozen=True)
+class Wanted:
+    """What one server is to hold on one of `hosts`, the first of them that has room."""
+
+    server_id: str
+    hosts: Sequence[str]
+    resources: Resources
+
+
+def choose(held: Mapping[str, Host], wanted: Sequence[Wanted]) -> dict[str, str]:
+    """For each server that finds room its host; those before it take from the later ones.
+
+    `held` are the locked rows, by name. Nothing is written.
+    """
+    taken: dict[str, Resources] = {}
+    found = {}
+    for one in wanted:
+        for name in one.hosts:
+            host = held.get(name)
+            after = taken.get(name, NOTHING) + one.resources
+            if host is not None and hosts.usable(host) and _has_room(host, after):
+                taken[name] = after
+                found[one.server_id] = name
+                break
+    return found
+
+
+def take(session: Session, chosen: Mapping[str, str], sizes: Mapping[str, Resources]) -> None:
+    """Claim for every server id its host, in two statements for all of them.
+
+    The hosts must be locked, and `choose` have found room. Raises Conflict, with nothing claimed
+    that the caller may keep, when a host had none after all.
+    """
+    sums: dict[str, Resources] = {}
+    counts = Counter(chosen.values())
+    for server_id, name in chosen.items():
+        sums[name] = sums.get(name, NOTHING) + sizes[server_id]
+    rows = [{"host_name": name, "n": counts[name], **_numbers(size)} for name, size in sums.items()]
+    if not rows:
+        return
+    done = session.connection().execute(_CLAIM, rows)
+    if done.rowcount != len(rows):
+        raise Conflict("a host had less room than its locked row said", code="claim_lost")
+    allocations = [
+        {"server_id": server_id, "host": name, **sizes[server_id].__dict__}
+        for server_id, name in chosen.items()
+    ]
+    session.execute(insert(Allocation), allocations)
+
+
+def _numbers(size: Resources) -> dict[str, int]:
+    return {"cpus": size.vcpus, "ram": size.ram_mb, "disk": size.disk_gb}
+
+
+def _has_room(host: Host, more: Resources) -> bool:
+    return (
+        host.used_vcpus + more.vcpus <= host.vcpus * host.cpu_ratio
+        and host.used_ram_mb + more.ram_mb <= (host.ram_mb - host.reserved_ram_mb) * host.ram_ratio
+        and host.used_disk_gb + more.disk_gb <= host.disk_gb * host.disk_ratio
     )
-    if changed(session, claim) == 0:
-        return False
-    session.add(
-        Allocation(
-            server_id=server_id,
-            host=host,
-            vcpus=wanted.vcpus,
-            ram_mb=wanted.ram_mb,
-            disk_gb=wanted.disk_gb,
-        )
+
+
+_CLAIM = (
+    update(typing.cast("Table", Host.__table__))
+    .where(
+        Host.name == bindparam("host_name"),
+        Host.state == hosts.UP,
+        Host.enabled.is_(True),
+        Host.forced_down.is_(False),
+        Host.used_vcpus + bindparam("cpus") <= cast(Host.vcpus, Float) * Host.cpu_ratio,
+        Host.used_ram_mb + bindparam("ram")
+        <= cast(Host.ram_mb - Host.reserved_ram_mb, Float) * Host.ram_ratio,
+        Host.used_disk_gb + bindparam("disk") <= cast(Host.disk_gb, Float) * Host.disk_ratio,
     )
-    session.flush()
-    return True
+    .values(
+        used_vcpus=Host.used_vcpus + bindparam("cpus"),
+        used_ram_mb=Host.used_ram_mb + bindparam("ram"),
+        used_disk_gb=Host.used_disk_gb + bindparam("disk"),
+        servers=Host.servers + bindparam("n"),
+    )
+)
+"""The compare-and-swap: it holds whatever the caller believes of the row."""
 
 
 def release(session: Session, server_id: str, host: str) -> None:
@@ -64,5 +119,6 @@ def release(session: Session, server_id: str, host: str) -> None:
             used_vcpus=Host.used_vcpus - held.vcpus,
             used_ram_mb=Host.used_ram_mb - held.ram_mb,
             used_disk_gb=Host.used_disk_gb - held.disk_gb,
+            servers=Host.servers - 1,
         )
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict
-from app.models import Action, Cleanup, Cloud, Host, Server, now
+from app.models import Action, Cleanup, Cloud, Host, Server, horizon, now
 from app.store.database import changed
 
 UP, DOWN, RECONCILING, DRIVER_DOWN = "up", "down", "reconciling", "driver_down"
@@ -23,6 +24,40 @@ def get(session: Session, name: str) -> Host | None:
 def all_hosts(session: Session) -> list[Host]:
     """Every host, by name."""
     return list(session.scalars(select(Host).order_by(Host.name)))
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Hosts that changed; `mark` is what the next look begins at, `forgotten` as in `Cloud`."""
+
+    hosts: list[Host]
+    mark: int
+    forgotten: int
+
+
+def changes_since(session: Session, mark: int) -> Changes:
+    """The hosts that changed at or after `mark`, by name; all of them since 0.
+
+    Some come twice over two looks; none is missed that changed in between.
+    """
+    seen = session.execute(select(horizon(), Cloud.hosts_forgotten)).one()
+    changed_hosts = select(Host).where(Host.changed >= mark).order_by(Host.name)
+    return Changes(list(session.scalars(changed_hosts)), int(seen[0]), int(seen[1]))
+
+
+def away_for_a_moment(session: Session, patience: float) -> list[Host]:
+    """Hosts that take no servers now, but would, were they back; heard of `patience` seconds ago
+    at most."""
+    return list(
+        session.scalars(
+            select(Host).where(
+                Host.state != UP,
+                Host.enabled.is_(True),
+                Host.forced_down.is_(False),
+                Host.last_seen >= now() - patience,
+            )
+        )
+    )
 
 
 def usable(host: Host) -> bool:
@@ -47,9 +82,15 @@ def of_servers(session: Session, server_ids: Collection[str]) -> set[str]:
     return {str(name) for name in session.scalars(select(Server.host).where(*wanted))}
 
 
-def owing_cleanup(session: Session, server_id: str) -> set[str]:
-    """Hosts that still have something of the server to remove."""
-    return set(session.scalars(select(Cleanup.host).where(Cleanup.server_id == server_id)))
+def owing_cleanups(session: Session, server_ids: Collection[str]) -> dict[str, frozenset[str]]:
+    """For each server of which hosts still have something to remove, these hosts."""
+    rows = session.execute(
+        select(Cleanup.server_id, Cleanup.host).where(Cleanup.server_id.in_(server_ids))
+    )
+    found: dict[str, set[str]] = {}
+    for server_id, host in rows:
+        found.setdefault(server_id, set()).add(host)
+    return {server_id: frozenset(names) for server_id, names in found.items()}
 
 
 def register(session: Session, name: str, uuid: str, facts: dict[str, Any]) -> Host:
@@ -89,6 +130,13 @@ def lock(session: Session, names: Collection[str]) -> None:
     )
 
 
+def hold(session: Session, names: Collection[str]) -> dict[str, Host]:
+    """The same, and their rows as they are now that nobody else can change them, by name."""
+    held = select(Host).where(Host.name.in_(names)).order_by(Host.name).with_for_update()
+    rows = session.scalars(held.execution_options(populate_existing=True))
+    return {host.name: host for host in rows}
+
+
 def reconciled(session: Session, name: str, host_session: str, generation: int) -> None:
     """Note that an inventory has been compared; a host that waited for it is up again."""
     session.execute(
@@ -120,4 +168,5 @@ def touch(session: Session, names: list[str]) -> None:
     """Note that these hosts were heard of just now."""
     if names:
         lock(session, names)
-        session.execute(update(Host).where(Host.name.in_(names)).values(last_seen=now()))
+        heard = {"last_seen": now(), "changed": Host.changed}
+        session.execute(update(Host).where(Host.name.in_(names)).values(**heard))

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, delete, exists, func, or_, select,
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid, NotFound
-from app.models import Action, Allocation, Cleanup, Host, Server, now
+from app.models import Action, Allocation, Cleanup, Cloud, Host, Server, now
 from app.store import cleanups, hosts
 from app.store.database import changed
 from app.store.paging import Page, page_of
@@ -94,6 +94,7 @@ def forget(session: Session, name: str) -> None:
             "deleted or moved instances. If it never comes back, force it down first."
         )
     session.execute(delete(Host).where(Host.name == name))
+    session.execute(update(Cloud).values(hosts_forgotten=Cloud.hosts_forgotten + 1))
 
 
 def _hosting(name: str) -> ColumnElement[bool]:

@@ -66,6 +66,9 @@ class FakeDriver(FakeOperations):
             hypervisor_version=1000000,
             cpu_model="fake",
             virt_type="fake",
+            supported=(("x86_64", "fake", "hvm"), ("x86_64", "qemu", "hvm")),
+            traits=tuple(self._traits),
+            cpu={"arch": "x86_64", "vendor": "fake", "model": "fake"},
         )
 
     def inventory(self) -> Inventory:

@@ -21,6 +21,7 @@ class FakeGuests:
         self.cloud_id = cloud_id
         self._address = settings.host_address or "127.0.0.1"
         self._delay = settings.fake_delay
+        self._traits = settings.host_traits.replace(",", " ").split()
         self._faults = Faults(settings.fake_faults, host_name)
         self._host = FakeHost(settings.path("hosts", host_name, "fake.json"))
         self._listeners: list[Listener] = []

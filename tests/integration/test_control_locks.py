@@ -275,8 +275,8 @@ def test_min_count_is_judged_until_a_server_of_the_request_was_placed(either: Cl
         # A race: one place is left for the two that come last, and their selection is used up.
         session.execute(update(Host).values(cpu_ratio=1.0))
     with transaction() as session:
-        built, again, _ = claim.claim(session, request_id)
-        assert (len(built), again) == (1, True)
+        claimed = claim.claim(session, request_id)
+        assert (len(claimed.built), claimed.again) == (1, True)
     with transaction() as session:
         session.execute(update(Host).values(cpu_ratio=2.0))
     with transaction() as session:

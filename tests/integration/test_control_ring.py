@@ -173,7 +173,7 @@ def deleted_long_ago(cloud: Cloud) -> str:
         server = session.get_one(Server, server_id)
         assert server.deleted_at is not None
         server.deleted_at -= MONTH
-        addresses.allocate(session, server)
+        assert not addresses.allocate(session, [server])
     return server_id
 
 
@@ -208,7 +208,7 @@ def test_a_server_that_a_host_still_has_something_of_is_not_forgotten(
             session.add(Cleanup(id=new_id(), server_id=server_id, host="n1", fence=3,
                                 next_ring_at=0.0))  # fmt: skip
         else:
-            assert claims.take(session, server_id, "n1", Resources(1, 192, 1))
+            claims.take(session, {server_id: "n1"}, {server_id: Resources(1, 192, 1)})
     with transaction() as session:
         assert purging.servers(session, 30) == 0
     with transaction() as session:

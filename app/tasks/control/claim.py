@@ -1,60 +1,97 @@
-"""Stage `claim`: take the capacity and the addresses, all claims of a request in one go."""
+"""Stage `claim`: take the capacity and the addresses, the claims of a request many at a time."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
 
 from sqlalchemy.orm import Session
 
 from app.domain.advice import advised
 from app.domain.message import Fault
 from app.domain.resources import Resources
-from app.errors import Conflict
 from app.models import Action, Server
 from app.store import actions, addresses, claims, endings, hosts
 
+AT_ONCE = 250
+"""Servers that one transaction claims for at most: others wait no longer than that takes."""
+Held = list[tuple[Action, Server]]
 
-def claim(session: Session, request_id: str) -> tuple[list[Action], bool, list[Action]]:
-    """Claim for the request's actions at this stage.
 
-    Returns those that may be built now, whether some must be scheduled again (their selections
-    were used up by lost races), and those that ended.
+@dataclass
+class Claimed:
+    """What became of some of a request's servers.
+
+    `built` may be built now; `again` says that some must be scheduled anew, for their selections
+    were used up by lost races; `ended` failed; `more` says that others still wait to be claimed.
     """
-    built, again, ended = [], False, []
-    held = actions.hold_request(session, request_id, "claim")
-    hosts.lock(session, {host for action, _ in held for host in action.selection})
+
+    built: list[Action] = field(default_factory=list)
+    again: bool = False
+    ended: list[Action] = field(default_factory=list)
+    more: bool = False
+
+
+def claim(session: Session, request_id: str) -> Claimed:
+    """Claim for the request's actions at this stage, AT_ONCE at most."""
+    standing = actions.hold_request(session, request_id, "claim", AT_ONCE)
+    result = Claimed(more=len(standing) == AT_ONCE)
+    chosen, held = _choose(session, standing)
+    result.ended = _give_addresses(session, held)
+    gone = {action.id for action in result.ended}
+    held = [pair for pair in held if pair[0].id not in gone]
+    claims.take(
+        session,
+        {server.id: chosen[server.id] for _, server in held},
+        {server.id: _size(server) for _, server in held},
+    )
+    _move_on(session, held, chosen)
+    result.built = [action for action, _ in held]
+    for action, server in standing:
+        if server.id not in chosen:
+            actions.end_event(session, action, "failed")
+            actions.enter(session, action, server, "schedule")
+            result.again = True
+    return result
+
+
+def _choose(session: Session, standing: Held) -> tuple[dict[str, str], Held]:
+    """The host of each server that finds room on one of its selection, and these servers."""
+    owing = hosts.owing_cleanups(session, [server.id for _, server in standing])
+    locked = hosts.hold(session, {name for action, _ in standing for name in action.selection})
+    wanted = [
+        claims.Wanted(
+            server.id,
+            [name for name in action.selection if name not in owing.get(server.id, ())],
+            _size(server),
+        )
+        for action, server in standing
+    ]
+    chosen = claims.choose(locked, wanted)
+    return chosen, [pair for pair in standing if pair[1].id in chosen]
+
+
+def _give_addresses(session: Session, held: Held) -> list[Action]:
+    """Give every server its ports; those that get none end. Returns the actions that ended."""
+    failed = addresses.allocate(session, [server for _, server in held])
+    ended = []
     for action, server in held:
-        try:
-            with session.begin_nested():
-                host = _first_with_room(session, action, server)
-                if host is not None:
-                    addresses.allocate(session, server)
-        except Conflict as error:
+        if error := failed.get(server.id):
             fault = advised(Fault(error.code, error.message), "claim", None)
             endings.unplaced(session, action, server)
             endings.broken(session, action, server, fault)
             ended.append(action)
-            continue
-        if host is None:
-            actions.end_event(session, action, "failed")
-            actions.enter(session, action, server, "schedule")
-            again = True
-            continue
-        _place(session, action, server, host)
-        built.append(action)
-    return built, again, ended
+    return ended
 
 
-def _first_with_room(session: Session, action: Action, server: Server) -> str | None:
-    wanted = Resources(server.vcpus, server.ram_mb, server.disk_gb)
-    owing = hosts.owing_cleanup(session, server.id)
-    for host in action.selection:
-        if host not in owing and claims.take(session, server.id, host, wanted):
-            return host
-    return None
+def _move_on(session: Session, held: Held, chosen: dict[str, str]) -> None:
+    for action, server in held:
+        action.host = server.host = chosen[server.id]
+        action.stage = "build"
+        server.fence += 1
+        server.task_state = "spawning"
+    if held:
+        actions.enter_all(session, held, slow=True)
 
 
-def _place(session: Session, action: Action, server: Server, host: str) -> None:
-    action.host = server.host = host
-    actions.end_event(session, action)
-    server.fence += 1
-    server.task_state = "spawning"
-    actions.enter(session, action, server, "build", slow=True)
+def _size(server: Server) -> Resources:
+    return Resources(server.vcpus, server.ram_mb, server.disk_gb)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from app.config import settings
-from app.models import Action, Host
-from app.store import actions
+from app.models import Action
+from app.store import actions, hosts
 from app.store.database import clock
 from app.tasks import messages
 from app.tasks.control.losses import LOST
@@ -17,10 +17,10 @@ AGAIN_SECONDS = 2.0
 _UNTIL = "waits_until"
 
 
-def may_return(session: Session, host: Host) -> bool:
-    """Whether the host can be expected to take new servers soon, though it may not just now."""
-    wanted = host.enabled and not host.forced_down and messages.understands(host)
-    return wanted and clock(session) - host.last_seen <= settings().host_patience
+def may_return(session: Session) -> set[str]:
+    """The hosts that can be expected to take new servers soon, though they may not just now."""
+    away = hosts.away_for_a_moment(session, settings().host_patience)
+    return {host.name for host in away if messages.understands(host)}
 
 
 def failed_for_good(session: Session, action: Action) -> frozenset[str]:
@@ -31,10 +31,10 @@ def failed_for_good(session: Session, action: Action) -> frozenset[str]:
     return frozenset(host for host in action.tried if passed.get(host) not in PASSING)
 
 
-def wait(session: Session, action: Action, hosts: int) -> bool:
+def wait(session: Session, action: Action, awaited: int) -> bool:
     """Let the action stand where it does for a moment; False when it has waited long enough.
 
-    `hosts` is how many are away that it would fit on.
+    `awaited` is how many are away that it would fit on.
     """
     time = clock(session)
     until = action.args.get(_UNTIL, time + settings().host_patience)
@@ -42,7 +42,7 @@ def wait(session: Session, action: Action, hosts: int) -> bool:
         return False
     action.args = {**action.args, _UNTIL: until}
     action.next_ring_at = time + AGAIN_SECONDS
-    text = f"nothing else fits: waiting for {hosts} of the hosts that went away lately"
+    text = f"nothing else fits: waiting for {awaited} of the hosts that went away lately"
     if action.message != text:
         action.message = text
         action.revision += 1

@@ -14,15 +14,14 @@ from app.domain.new_servers import NewServers
 from app.domain.request_spec import RequestSpec
 from app.domain.resources import Resources
 from app.errors import Invalid
-from app.models import Host, Image, Server
+from app.models import Image, Server
 from app.scheduler import plugins
 from app.scheduler.host_table import HostTable
 from app.scheduler.options import Options
 from app.scheduler.policy import Policy, make
-from app.scheduler.rows import HostRow
 from app.scheduler.select import Selection, select
 from app.store import hosts
-from app.tasks import messages
+from app.tasks.control.live_table import live_table
 
 CHANCE = random.SystemRandom()
 
@@ -95,36 +94,8 @@ def spec_of_new(session: Session, project_id: str, wanted: NewServers) -> Reques
 
 
 def table_of(session: Session) -> HostTable:
-    """All hosts as they are now."""
-    building = hosts.building(session)
-    known = hosts.all_hosts(session)
-    return HostTable([row(host, usable(host), building.get(host.name, 0)) for host in known])
-
-
-def usable(host: Host) -> bool:
-    """Whether new servers may be placed there, and its worker will understand what it is told."""
-    return hosts.usable(host) and messages.understands(host)
-
-
-def row(host: Host, usable: bool, building: int = 0) -> HostRow:
-    """The scheduler's row of a host."""
-    return HostRow(
-        name=host.name,
-        total=Resources(host.vcpus, host.ram_mb, host.disk_gb),
-        used=Resources(host.used_vcpus, host.used_ram_mb, host.used_disk_gb),
-        zone=host.zone,
-        usable=usable,
-        reserved_ram_mb=host.reserved_ram_mb,
-        cpu_ratio=host.cpu_ratio,
-        ram_ratio=host.ram_ratio,
-        disk_ratio=host.disk_ratio,
-        building=building,
-        failed_builds=host.failed_builds,
-        address=host.address,
-        hostname=host.hostname,
-        hypervisor_type=host.hypervisor_type,
-        hypervisor_version=host.hypervisor_version,
-    )
+    """All hosts as they are now, to be taken from."""
+    return live_table().copy(session)
 
 
 def _hosts(session: Session, hints: Mapping[str, Any], name: str) -> frozenset[str] | None:

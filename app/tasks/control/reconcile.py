@@ -28,7 +28,7 @@ RESTARTED = {states.ACTIVE: "start", states.PAUSED: "pause", states.RESCUED: "st
 """What makes a guest that its host's restart shut off be as its server's vm_state has it."""
 TOLD = frozenset(
     ("hostname", "address", "vcpus", "ram_mb", "disk_gb", "booted_at", "cpu_model")
-    + ("hypervisor_type", "hypervisor_version")
+    + ("hypervisor_type", "hypervisor_version", "facts")
 )
 """The columns of its row that a host tells; a newer one may tell more."""
 

@@ -38,7 +38,7 @@ def schedule(session: Session, request_id: str) -> list[Action]:
             left = [pair for pair in left if pair[0].id not in placed]
         if left:
             chosen = [action.selection[0] for action, _ in held if action.stage == "claim"]
-            hopeless = _hopeless(session, left, chosen)
+            hopeless = _hopeless(session, left, avoided, chosen)
             ended += _refuse(session, hopeless, selection)
     return ended
 
@@ -52,12 +52,13 @@ def _place(
     fits = len(selection.picks)
     if fits < _min_count(session, group):
         fits = 0
-    for number, (action, server) in enumerate(group[:fits]):
+    for number, (action, _) in enumerate(group[:fits]):
         action.selection = selection.picks[number]
         action.placement = selection.explained(number)
+        action.stage = "claim"
         patience.over(action)
-        actions.end_event(session, action)
-        actions.enter(session, action, server, "claim")
+    if fits:
+        actions.enter_all(session, group[:fits])
     return selection, group[fits:]
 
 
@@ -70,17 +71,18 @@ def _second_chances(
     return {milder: group for milder, group in groups.items() if milder != avoided}
 
 
-def _hopeless(session: Session, left: Held, chosen: list[str]) -> Held:
+def _hopeless(session: Session, left: Held, avoided: frozenset[str], chosen: list[str]) -> Held:
     """Those that need not wait, for they would not fit if all that went away lately were back.
 
-    `chosen` are the hosts that others of the request take now.
+    `avoided` are the hosts that were not asked, `chosen` those that others of the request take now.
     """
-    rows = [
-        placing.row(host, placing.usable(host) or patience.may_return(session, host))
-        for host in hosts.all_hosts(session)
-    ]
-    spec = placing.spec_of(session, left[0][1], patience.failed_for_good(session, left[0][0]))
-    table = HostTable(rows)
+    away = patience.may_return(session)
+    milder = patience.failed_for_good(session, left[0][0])
+    if not away and avoided <= milder:
+        return left  # every host has been asked
+    spec = placing.spec_of(session, left[0][1], milder)
+    table = placing.table_of(session)
+    table.set_usable(away)
     for name in chosen:
         table.take(table.index[name], spec.resources)
     selection = placing.choose(table, spec, len(left))
@@ -121,7 +123,8 @@ def _by_avoided(
 ) -> dict[frozenset[str], Held]:
     """By the hosts they must avoid: those `tried`, and those that still owe a clean-up."""
     groups: dict[frozenset[str], Held] = {}
+    owing = hosts.owing_cleanups(session, [server.id for _, server in held])
     for action, server in held:
-        avoid = tried(action) | hosts.owing_cleanup(session, server.id)
+        avoid = tried(action) | owing.get(server.id, frozenset())
         groups.setdefault(avoid, []).append((action, server))
     return groups

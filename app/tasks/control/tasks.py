@@ -55,12 +55,8 @@ def schedule(self: Task, request_id: str) -> None:
 def claim(self: Task, request_id: str) -> None:
     """Claim what schedule chose, and send each server's build to its host."""
     reach("claim.before")
-    with transaction() as session:
-        built, again, ended = claiming.claim(session, request_id)
-    _tell("claimed", built)
-    _tell("not claimed", ended)
+    built, again = _claim_all(request_id)
     reach("claim.after")
-    _store(ended)
     if again:
         _send(publish.control(current_app, "schedule", request_id))
     if not settings().chain:
@@ -77,6 +73,22 @@ def claim(self: Task, request_id: str) -> None:
     if replacement is None:
         raise Ignore
     raise self.replace(replacement)
+
+
+def _claim_all(request_id: str) -> tuple[list[Action], bool]:
+    """One transaction for each few hundred servers. What a dead worker leaves is rung again."""
+    built: list[Action] = []
+    again = False
+    while True:
+        with transaction() as session:
+            claimed = claiming.claim(session, request_id)
+        _tell("claimed", claimed.built)
+        _tell("not claimed", claimed.ended)
+        _store(claimed.ended)
+        built += claimed.built
+        again = again or claimed.again
+        if not claimed.more:
+            return built, again
 
 
 @shared_task(bind=True, name="novella.settle", ignore_result=False, throws=(ActionFailed,))

@@ -137,6 +137,7 @@ class InventoryPoster:
             "hypervisor_version": facts.hypervisor_version,
             "cpu_model": facts.cpu_model,
             "booted_at": _booted_at(),
+            "facts": facts.abilities(),
         }
 
     def _shut_off_by_restart(self) -> set[str]:

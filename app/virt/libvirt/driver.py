@@ -20,7 +20,7 @@ from app.errors import HostFault
 from app.failpoints import Step
 from app.images.host_cache import HostCache
 from app.virt.driver import Listener, Report
-from app.virt.libvirt import agent, build, diagnostics, pausing, power, probe
+from app.virt.libvirt import agent, build, diagnostics, kinds, pausing, power, probe
 from app.virt.libvirt.connection import Connection, Link
 from app.virt.libvirt.console import read_log
 from app.virt.libvirt.events import Events
@@ -202,6 +202,9 @@ class LibvirtDriver:
             hypervisor_version=int(link.getVersion()),
             cpu_model=capabilities.findtext("host/cpu/model") or "",
             virt_type=self.host.virt_type,
+            supported=kinds.supported(capabilities, self.host.virt_type),
+            traits=kinds.traits(capabilities, self.host.virt_type, self._settings.host_traits),
+            cpu=kinds.cpu(capabilities),
         )
 
 

@@ -1,0 +1,96 @@
+"""All hosts in this process's memory, brought up to date by what changed since the last look.
+
+Every process that chooses has its own: what another claims meanwhile shows at the next look, and
+until then costs a lost race, never an over-commit, for the claim is the judge.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Callable
+
+from sqlalchemy.orm import Session
+
+from app.domain.resources import Resources
+from app.models import Host
+from app.scheduler.host_table import HostTable
+from app.scheduler.rows import HostRow
+from app.store import hosts
+from app.store.database import reading
+from app.tasks import messages
+
+WHOLE_SECONDS = 300.0
+"""After so long everything is read anew, whatever the marks say: a database that was put back
+under a running process would have others."""
+
+
+class LiveTable:
+    """The table between decisions; `copy` gives one that can be taken from."""
+
+    def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._lock = threading.Lock()
+        self._seconds = seconds
+        self._table = HostTable()
+        self._mark = 0
+        self._forgotten = 0
+        self._whole_at: float | None = None
+
+    def copy(self, session: Session) -> HostTable:
+        """All hosts as they are now, with the builds that `session` sees in flight."""
+        with self._lock, reading() as look:
+            self._refresh(look)
+            table = self._table.copy()
+        table.set_building(hosts.building(session))
+        return table
+
+    def _refresh(self, session: Session) -> None:
+        now = self._seconds()
+        stale = self._whole_at is None or now - self._whole_at > WHOLE_SECONDS
+        found = hosts.changes_since(session, 0 if stale else self._mark)
+        known = self._table.index
+        if not stale and (
+            found.forgotten != self._forgotten or any(one.name not in known for one in found.hosts)
+        ):
+            stale, found = True, hosts.changes_since(session, 0)
+        if stale:
+            self._table = HostTable([row(host, usable(host)) for host in found.hosts])
+            self._whole_at = now
+        else:
+            for host in found.hosts:
+                self._table.put(known[host.name], row(host, usable(host)))
+        self._mark, self._forgotten = found.mark, found.forgotten
+
+
+@functools.cache
+def live_table() -> LiveTable:
+    """The process's table."""
+    return LiveTable()
+
+
+def usable(host: Host) -> bool:
+    """Whether new servers may be placed there, and its worker will understand what it is told."""
+    return hosts.usable(host) and messages.understands(host)
+
+
+def row(host: Host, usable: bool) -> HostRow:
+    """The scheduler's row of a host."""
+    return HostRow(
+        name=host.name,
+        total=Resources(host.vcpus, host.ram_mb, host.disk_gb),
+        used=Resources(host.used_vcpus, host.used_ram_mb, host.used_disk_gb),
+        zone=host.zone,
+        usable=usable,
+        reserved_ram_mb=host.reserved_ram_mb,
+        cpu_ratio=host.cpu_ratio,
+        ram_ratio=host.ram_ratio,
+        disk_ratio=host.disk_ratio,
+        servers=host.servers,
+        failed_builds=host.failed_builds,
+        address=host.address,
+        hostname=host.hostname,
+        hypervisor_type=host.hypervisor_type,
+        hypervisor_version=host.hypervisor_version,
+        facts=host.facts,
+    )
