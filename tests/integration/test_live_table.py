@@ -1,0 +1,169 @@
+"""The scheduler's table in memory: what changed is seen at the next look; nothing else is read."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event, select, text, update
+from sqlalchemy.orm import Session
+
+from app.domain.resources import Resources
+from app.models import Action, Host, Server
+from app.scheduler.host_table import HostTable
+from app.store import claims, hosts, hosts_admin
+from app.store.database import engine, reading, transaction
+from app.tasks.control.live_table import WHOLE_SECONDS, LiveTable
+from tests.asking import add_image, adopt, caller, create
+from tests.cloud import Cloud
+from tests.integration.host_rows import add_host
+from tests.postgres import fresh_database
+
+NAMES = ("n1", "n2", "n3")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def rows(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Cloud]:
+    """A cloud's database with three hosts, on either kind; no process runs."""
+    url = ""
+    if request.param == "postgresql":
+        url = fresh_database(request.getfixturevalue("postgres"), f"t{uuid.uuid4().hex}")
+    made = Cloud(tmp_path, database_url=url)
+    made.prepare()
+    adopt(made, monkeypatch)
+    for number, name in enumerate(NAMES):
+        add_host(name, number + 1)
+    yield made
+    made.engine.dispose()
+
+
+class Loaded:
+    """Counts the host rows that this process reads from now on."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def __enter__(self) -> list[str]:
+        event.listen(Host, "load", self._loaded)
+        return self.names
+
+    def __exit__(self, *raised: object) -> None:
+        event.remove(Host, "load", self._loaded)
+
+    def _loaded(self, host: Host, context: Any) -> None:
+        self.names.append(host.name)
+
+
+def look(table: LiveTable) -> HostTable:
+    with reading() as session:
+        return table.copy(session)
+
+
+def set_host(name: str, **values: Any) -> None:
+    with transaction() as session:
+        session.execute(update(Host).where(Host.name == name).values(**values))
+
+
+def test_only_hosts_that_changed_are_read_again(rows: Cloud) -> None:
+    table = LiveTable()
+    assert look(table).names == list(NAMES)
+    set_host("n2", ram_mb=4096)
+    set_host("n3", zone="east", enabled=False)
+    with Loaded() as names:
+        seen = look(table)
+        again = look(table)
+    assert seen.ram_mb.tolist() == [8192, 4096, 8192]
+    assert seen.usable.tolist() == [1, 1, 0]
+    assert [seen.zones.values[code] for code in seen.zones.codes] == ["nova", "nova", "east"]
+    assert again.ram_mb.tolist() == seen.ram_mb.tolist()
+    assert "n1" not in names
+
+
+def test_a_heartbeat_is_no_change(rows: Cloud) -> None:
+    table = LiveTable()
+    look(table)
+    with transaction() as session:
+        hosts.touch(session, list(NAMES))
+    with Loaded() as names:
+        look(table)
+    assert names == []
+
+
+def test_a_claim_shows_at_the_next_look_and_so_does_its_release(rows: Cloud) -> None:
+    who = caller(rows)
+    [(server_id, _)] = create(rows, who, add_image(rows, who.project_id), ring=False)
+    table = LiveTable()
+    look(table)
+    with transaction() as session:
+        claims.take(session, {server_id: "n1"}, {server_id: Resources(1, 192, 1)})
+    seen = look(table)
+    assert (seen.used_ram_mb[0], seen.room_ram_mb[0], seen.servers[0]) == (192, 8192 - 512 - 192, 1)
+    with transaction() as session:
+        claims.release(session, server_id, "n1")
+    seen = look(table)
+    assert (seen.used_ram_mb[0], seen.servers[0]) == (0, 0)
+
+
+def test_hosts_that_joined_or_were_forgotten_change_the_table(rows: Cloud) -> None:
+    table = LiveTable()
+    look(table)
+    add_host("n0", 4)
+    assert look(table).names == ["n0", "n1", "n2", "n3"]
+    set_host("n3", state="down")
+    with transaction() as session:
+        hosts_admin.forget(session, "n3")
+    assert look(table).names == ["n0", "n1", "n2"]
+    set_host("n1", ram_mb=1024)
+    assert look(table).ram_mb.tolist() == [8192, 1024, 8192]
+
+
+def test_a_copy_that_is_decided_upon_does_not_see_later_changes(rows: Cloud) -> None:
+    table = LiveTable()
+    before = look(table)
+    set_host("n1", zone="west", facts='{"traits": ["CUSTOM_SSD"]}', address="192.0.2.9")
+    look(table)
+    assert before.zones.masked(lambda zone: zone == "nova") is None
+    assert before.texts[0][0] == "192.0.2.7"
+
+
+def test_after_a_while_all_is_read_anew_whatever_the_marks_say(rows: Cloud) -> None:
+    time = [0.0]
+    table = LiveTable(lambda: time[0])
+    look(table)
+    with engine().begin() as connection:  # as a restored database would have it
+        connection.execute(text("UPDATE hosts SET ram_mb = 1, changed = 0 WHERE name = 'n1'"))
+    assert look(table).ram_mb[0] == 8192
+    time[0] += WHOLE_SECONDS + 1
+    assert look(table).ram_mb[0] == 1
+
+
+@pytest.mark.parametrize("rows", ["postgresql"], indirect=True)
+def test_what_began_before_a_look_and_ended_after_it_is_seen_by_the_next(rows: Cloud) -> None:
+    table = LiveTable()
+    look(table)
+    with Session(engine()) as slow, slow.begin():
+        slow.execute(update(Host).where(Host.name == "n1").values(ram_mb=1024))
+        set_host("n2", ram_mb=2048)  # begun later, over sooner
+        assert look(table).ram_mb.tolist() == [8192, 2048, 8192]
+        assert look(table).ram_mb.tolist() == [8192, 2048, 8192]
+    assert look(table).ram_mb.tolist() == [1024, 2048, 8192]
+
+
+def test_builds_in_flight_are_counted_as_the_session_sees_them(rows: Cloud) -> None:
+    who = caller(rows)
+    made = create(rows, who, add_image(rows, who.project_id), count=2, ring=False)
+    with transaction() as session:
+        for server_id, action_id in made:
+            session.get_one(Server, server_id).host = "n2"
+            session.get_one(Action, action_id).host = "n2"
+    table = LiveTable()
+    assert look(table).building.tolist() == [0, 2, 0]
+    with transaction() as session:
+        for action in session.scalars(select(Action)):
+            action.finished_at = 1.0
+    assert look(table).building.tolist() == [0, 0, 0]
