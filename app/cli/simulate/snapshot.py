@@ -16,11 +16,11 @@ from app.cli.simulate import policies
 from app.cli.simulate.parameters import MOST, MOST_HOSTS
 from app.config import settings
 from app.domain.request_spec import RequestSpec
-from app.domain.resources import Resources
+from app.domain.resources import NOTHING, Resources
 from app.errors import Invalid, Unavailable
 from app.models import Flavor
 from app.redaction import redact_text
-from app.scheduler.rows import NOTHING, AggregateRow, HostRow
+from app.scheduler.rows import AggregateRow, HostRow
 from app.scheduler.simulation import Resident
 from app.scheduler.simulation_cloud import rows_of
 from app.store import database, migrations, placed
