@@ -112,7 +112,10 @@ def image_url(api_url: str, image_id: str) -> str:
 
 @dataclass(frozen=True)
 class BuildPlan:
-    """Everything a host needs to build a server's guest, frozen when the claim was made."""
+    """Everything a host needs to build a server's guest, frozen when the claim was made.
+
+    `files` are base64 contents by path: a host that is older than they are leaves them out.
+    """
 
     server_id: str
     project_id: str
@@ -131,6 +134,7 @@ class BuildPlan:
     public_key: str | None = None
     launch_index: int = 0
     reservation_id: str = ""
+    files: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,9 @@ class FlavorCopy:
 class NewServers:
     """`min_count` to `max_count` equal servers; with more than one, names get `-1`, `-2`, ….
 
-    `user_data` is base64 text as it came; `image_id` names an active image that the caller may
-    see; `nics` is empty for a server without network; `disk_config` is AUTO or MANUAL.
+    `user_data` is base64 text as it came, and so are the contents of `files` by path; `image_id`
+    names an active image that the caller may see; `nics` is empty for a server without network;
+    `disk_config` is AUTO or MANUAL.
     """
 
     name: str
@@ -48,6 +49,8 @@ class NewServers:
     user_data: str | None = field(default=None, repr=False)
     key_name: str | None = None
     public_key: str | None = None
+    files: dict[str, str] = field(default_factory=dict, repr=False)
+    image_properties: dict[str, str] = field(default_factory=dict)
     config_drive: bool = False
     disk_config: str = "MANUAL"
     scheduler_hints: dict[str, Any] = field(default_factory=dict)

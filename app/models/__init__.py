@@ -17,7 +17,7 @@ from app.models.identity import (
 from app.models.image import Image
 from app.models.keypair import Keypair
 from app.models.network import Network, Port, Subnet
-from app.models.quota import Quota, QuotaUsage
+from app.models.quota import Quota, QuotaClass, QuotaUsage, UserQuota
 from app.models.server import Server, ServerNic, ServerTag
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "Port",
     "Project",
     "Quota",
+    "QuotaClass",
     "QuotaUsage",
     "Revocation",
     "Role",
@@ -50,6 +51,7 @@ __all__ = [
     "Subnet",
     "User",
     "horizon",
+    "UserQuota",
     "new_id",
     "now",
 ]

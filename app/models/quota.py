@@ -26,3 +26,24 @@ class QuotaUsage(Base):
     project_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     resource: Mapped[str] = mapped_column(String(64), primary_key=True)
     in_use: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class UserQuota(Base):
+    """What one user may use of a project's limit; without a row the project's holds."""
+
+    __tablename__ = "user_quotas"
+
+    project_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    resource: Mapped[str] = mapped_column(String(64), primary_key=True)
+    hard_limit: Mapped[int] = mapped_column()
+
+
+class QuotaClass(Base):
+    """A limit of a class of projects; that of `default` holds for projects without their own."""
+
+    __tablename__ = "quota_classes"
+
+    class_name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    resource: Mapped[str] = mapped_column(String(64), primary_key=True)
+    hard_limit: Mapped[int] = mapped_column()

@@ -62,6 +62,8 @@ class Server(Base):
     key_name: Mapped[str | None] = mapped_column(String(255))
     public_key: Mapped[str | None] = mapped_column(Text)
     user_data: Mapped[str | None] = mapped_column(Text)
+    files: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    image_properties: Mapped[dict[str, Any]] = mapped_column(default=dict)
     config_drive: Mapped[bool] = mapped_column(default=False)
     disk_config: Mapped[str] = mapped_column(String(6), default="MANUAL")
     scheduler_hints: Mapped[dict[str, Any]] = mapped_column(default=dict)

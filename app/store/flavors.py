@@ -39,6 +39,7 @@ class FlavorQuery:
     is_public: bool | None = True
     min_ram_mb: int = 0
     min_disk_gb: int = 0
+    name: str | None = None
     sort_key: str = "flavorid"
     page: Page = Page()
 
@@ -51,6 +52,8 @@ def page(session: Session, caller: Caller, wanted: FlavorQuery) -> list[Flavor]:
         Flavor.ram_mb >= wanted.min_ram_mb,
         Flavor.disk_gb >= wanted.min_disk_gb,
     )
+    if wanted.name is not None:
+        query = query.where(Flavor.name == wanted.name)
     if caller.is_admin and wanted.is_public is not None:
         query = query.where(_usable(caller) if wanted.is_public else ~Flavor.is_public)
     marker = None

@@ -25,6 +25,33 @@ class Standing:
     workload: int
 
 
+@dataclass(frozen=True)
+class Taken:
+    """What a project's servers take of a host."""
+
+    project_id: str
+    vcpus: int
+    ram_mb: int
+    disk_gb: int
+
+
+def taken_by_project(session: Session, host: str) -> list[Taken]:
+    """What is claimed on the host, by project in the order of their ids."""
+    query = (
+        select(
+            Server.project_id,
+            func.sum(Allocation.vcpus),
+            func.sum(Allocation.ram_mb),
+            func.sum(Allocation.disk_gb),
+        )
+        .join(Server, Server.id == Allocation.server_id)
+        .where(Allocation.host == host)
+        .group_by(Server.project_id)
+        .order_by(Server.project_id)
+    )
+    return [Taken(project, int(v), int(r), int(d)) for project, v, r, d in session.execute(query)]
+
+
 def overview(session: Session) -> list[dict[str, Any]]:
     """Every host by name: its state, its use, and how many seconds ago it was heard of."""
     servers = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -64,6 +65,8 @@ class ImageQuery:
     times: tuple[Moment, ...] = ()
     size_min: int | None = None
     size_max: int | None = None
+    min_disk: int | None = None
+    min_ram: int | None = None
     sort_key: str = "created_at"
     page: Page = Page(descending=True)
 
@@ -96,6 +99,10 @@ def _filtered(query: Select[Image], wanted: ImageQuery) -> Select[Image]:
         query = query.where(Image.visibility == wanted.visibility)
     if wanted.protected is not None:
         query = query.where(Image.protected == wanted.protected)
+    if wanted.min_disk is not None:
+        query = query.where(Image.min_disk == wanted.min_disk)
+    if wanted.min_ram is not None:
+        query = query.where(Image.min_ram == wanted.min_ram)
     if wanted.size_min is not None:
         query = query.where(Image.size >= wanted.size_min)
     if wanted.size_max is not None:
@@ -127,6 +134,18 @@ def get(session: Session, caller: Caller, image_id: str) -> Image:
     if image is None:
         raise NotFound(f"No image found with ID {image_id}")
     return image
+
+
+_OF_GUESTS = re.compile(r"(hw|os|img)_[\w.:]{1,250}|architecture|vm_mode|hypervisor_type")
+
+
+def for_guests(image: Image) -> dict[str, str]:
+    """The properties that say how guests of the image are to be made, as servers keep them."""
+    return {
+        name: str(value)[:255]
+        for name, value in image.properties.items()
+        if _OF_GUESTS.fullmatch(name)
+    }
 
 
 def add(session: Session, image: Image) -> Image:

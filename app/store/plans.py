@@ -51,6 +51,7 @@ def build_plan(session: Session, server: Server) -> BuildPlan:
         availability_zone=server.availability_zone or "nova",
         metadata=dict(server.meta),
         user_data=server.user_data,
+        files=dict(server.files),
         key_name=server.key_name,
         public_key=server.public_key,
         launch_index=server.launch_index,

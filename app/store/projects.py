@@ -21,6 +21,7 @@ from app.models import (
     RoleAssignment,
     Server,
     User,
+    UserQuota,
 )
 from app.store import administrators, quotas, revocations
 from app.store.identity import flush, locked
@@ -103,7 +104,7 @@ def remove(session: Session, project_id: str) -> None:
             RoleAssignment.scope == "project", RoleAssignment.target_id == project_id
         )
     )
-    for kind in (ApplicationCredential, Quota, QuotaUsage, FlavorAccess):
+    for kind in (ApplicationCredential, Quota, UserQuota, QuotaUsage, FlavorAccess):
         session.execute(delete(kind).where(kind.project_id == project_id))
     session.execute(
         update(User).where(User.default_project_id == project_id).values(default_project_id=None)

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, literal, select, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from app.domain.resources import Resources
 from app.errors import Invalid, OverQuota
-from app.models import Quota, QuotaUsage
+from app.models import Quota, QuotaClass, QuotaUsage, UserQuota
 from app.store.database import changed
 
 DEFAULTS = {
@@ -43,12 +43,31 @@ COUNTED = ("instances", "cores", "ram")
 """Those whose use is kept per project."""
 
 
+DEFAULT_CLASS = "default"
+
+
 def limits(session: Session, project_id: str) -> dict[str, int]:
     """Each resource's limit for the project; -1 is without limit."""
-    own = session.execute(
-        select(Quota.resource, Quota.hard_limit).where(Quota.project_id == project_id)
+    own = select(literal(1).label("rank"), Quota.resource, Quota.hard_limit).where(
+        Quota.project_id == project_id
     )
-    return DEFAULTS | {row.resource: row.hard_limit for row in own}
+    of_all = select(literal(0).label("rank"), QuotaClass.resource, QuotaClass.hard_limit).where(
+        QuotaClass.class_name == DEFAULT_CLASS
+    )
+    rows = session.execute(union_all(of_all, own).order_by("rank"))
+    return DEFAULTS | {row.resource: row.hard_limit for row in rows}
+
+
+def class_limits(session: Session, class_name: str = DEFAULT_CLASS) -> dict[str, int]:
+    """Each resource's limit for the class."""
+    query = select(QuotaClass.resource, QuotaClass.hard_limit)
+    rows = session.execute(query.where(QuotaClass.class_name == class_name))
+    return DEFAULTS | {row.resource: row.hard_limit for row in rows}
+
+
+def set_class_limits(session: Session, class_name: str, given: Mapping[str, int]) -> None:
+    """Give the class limits of its own; those of `default` hold for all without their own."""
+    keep(session, QuotaClass, {"class_name": class_name}, given)
 
 
 def usage(session: Session, project_id: str) -> dict[str, int]:
@@ -127,25 +146,33 @@ def set_limits(
                 f"Quota limit {limit} for {resource} must be greater than or equal to already "
                 f"used and reserved {used[resource]}."
             )
-    rows = [
-        {"project_id": project_id, "resource": resource, "hard_limit": limit}
-        for resource, limit in sorted(given.items())
-    ]
+    keep(session, Quota, {"project_id": project_id}, given)
+
+
+def keep(
+    session: Session,
+    table: type[Quota | UserQuota | QuotaClass],
+    whose: Mapping[str, str],
+    given: Mapping[str, int],
+) -> None:
+    """Write limits into one of the three tables of them; `whose` are its other key columns."""
+    rows = [{**whose, "resource": name, "hard_limit": given[name]} for name in sorted(given)]
     if rows:
-        statement = _insert(session, Quota).values(rows)
+        statement = _insert(session, table).values(rows)
         session.execute(
             statement.on_conflict_do_update(
-                index_elements=[Quota.project_id, Quota.resource],
+                index_elements=[*whose, "resource"],
                 set_={"hard_limit": statement.excluded.hard_limit},
             )
         )
 
 
 def reset_limits(session: Session, project_id: str) -> None:
-    """Let the defaults hold for the project again."""
-    session.execute(delete(Quota).where(Quota.project_id == project_id))
+    """Let the defaults hold for the project and its users again."""
+    for table in (Quota, UserQuota):
+        session.execute(delete(table).where(table.project_id == project_id))
 
 
-def _insert(session: Session, table: type[Quota] | type[QuotaUsage]) -> Any:
+def _insert(session: Session, table: type[Any]) -> Any:
     on_sqlite = session.get_bind().dialect.name == "sqlite"
     return (sqlite if on_sqlite else postgresql).insert(table)

@@ -18,7 +18,7 @@ from app.domain.new_servers import NewServers
 from app.domain.states import CANCELLED, KINDS, Kind, kind_of
 from app.errors import Conflict, Forbidden, NotFound
 from app.models import Action, Project, Server, ServerNic, ServerTag, new_id
-from app.store import actions, endings, quotas
+from app.store import actions, endings, quotas, user_quotas
 from app.store.database import clock
 
 FIRST_STAGE = {kind.name: kind.stage for kind in KINDS.values()} | {"sync": "report"}
@@ -164,8 +164,12 @@ def _affordable(session: Session, caller: Caller, wanted: NewServers) -> int:
         for name, amount in each.items()
         if amount and limits[name] >= 0
     ]
+    own = user_quotas.room(session, caller.project_id, caller.user_id)
+    room += [own[name] // amount for name, amount in each.items() if amount and name in own]
     count = max(wanted.min_count, min([wanted.max_count, *room]))
-    quotas.take(session, caller.project_id, quotas.needs(wanted.flavor.resources, count))
+    needed = quotas.needs(wanted.flavor.resources, count)
+    user_quotas.check(own, needed)
+    quotas.take(session, caller.project_id, needed)
     return count
 
 
@@ -194,6 +198,8 @@ def _new_server(caller: Caller, wanted: NewServers, number: int | None) -> Serve
         key_name=wanted.key_name,
         public_key=wanted.public_key,
         user_data=wanted.user_data,
+        files=wanted.files,
+        image_properties=wanted.image_properties,
         config_drive=wanted.config_drive,
         disk_config=wanted.disk_config,
         scheduler_hints=wanted.scheduler_hints,

@@ -10,7 +10,14 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid, NotFound
-from app.models import ApplicationCredential, Keypair, Project, RoleAssignment, User
+from app.models import (
+    ApplicationCredential,
+    Keypair,
+    Project,
+    RoleAssignment,
+    User,
+    UserQuota,
+)
 from app.store import administrators, revocations
 from app.store.identity import flush, locked
 from app.store.paging import Page, page_of
@@ -94,7 +101,7 @@ def remove(session: Session, user_id: str) -> None:
     Raises NotFound, and Conflict when no administrator would be left.
     """
     user = get(session, user_id, lock=True)
-    for kind in (RoleAssignment, ApplicationCredential, Keypair):
+    for kind in (RoleAssignment, ApplicationCredential, Keypair, UserQuota):
         session.execute(delete(kind).where(kind.user_id == user_id))
     revocations.revoke(session, "user", user_id)
     session.delete(user)

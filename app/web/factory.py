@@ -95,15 +95,20 @@ def _namespaces() -> list[Namespace]:
         admin_actions,
         aggregates,
         api_extensions,
+        audit_log,
         diagnostics,
+        external_events,
         flavor_access,
         flavor_extra_specs,
         flavors,
         hypervisors,
+        image_metadata,
         instance_actions,
         keypairs,
         later_actions,
         limits,
+        migrations,
+        quota_classes,
         quota_sets,
         security_groups,
         server_metadata,
@@ -111,9 +116,13 @@ def _namespaces() -> list[Namespace]:
         server_tags,
         servers,
         services,
+        topology,
         usage,
+        volume_attachments,
         zones,
     )
+    from app.web.compute import hosts as compute_hosts  # noqa: F401
+    from app.web.compute import images as compute_images  # noqa: F401
     from app.web.compute import versions as compute
     from app.web.identity import (  # noqa: F401
         application_credentials,

@@ -12,6 +12,7 @@ from flask import Flask, Response, current_app, g, request
 from app import logs
 from app.errors import Forbidden, Invalid, TooLarge, Unauthorized
 from app.web import connection, context, microversions, noauth, policy
+from app.web.compute import ranges
 from app.web.identity.tokens import DENIED
 
 _GLOBAL_ID = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -81,6 +82,7 @@ def _bearer() -> str | None:
 def _negotiate() -> None:
     if context.service() == "compute":
         g.version = microversions.asked_for(request.headers)
+        ranges.refuse_queries(_view())
 
 
 def _view() -> Any:

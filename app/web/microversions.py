@@ -8,7 +8,7 @@ from werkzeug.datastructures import Headers
 
 from app.errors import Invalid
 
-MIN, MAX = (2, 1), (2, 90)
+MIN, MAX = (2, 1), (2, 104)
 _FORM = re.compile(r"([1-9]\d{0,3})\.([1-9]\d{0,3}|0)")
 NEW, OLD = "OpenStack-API-Version", "X-OpenStack-Nova-API-Version"
 
@@ -57,5 +57,5 @@ def echo(headers: Headers, version: tuple[int, int]) -> None:
 
 
 def shown(version: tuple[int, int]) -> str:
-    """`2.90`."""
+    """`2.104`."""
     return f"{version[0]}.{version[1]}"

@@ -40,6 +40,11 @@ CLOUDS_OWN = {
     "floatingip_id": str(uuid.UUID(int=1)),
     "router_id": str(uuid.UUID(int=1)),
     "agent_id": str(uuid.UUID(int=1)),
+    "host_name": "made-up",
+    "class_name": "default",
+    "before": "2026-01-02 03:04:05",
+    "migration_id": "1",
+    "volume_id": str(uuid.UUID(int=1)),
 }
 """Path arguments that are no project's, with a value for each."""
 

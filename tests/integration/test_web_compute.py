@@ -76,7 +76,7 @@ def test_discovery_needs_no_token_and_tells_the_range(site: Site) -> None:
             200,
             "2.3",
         ),
-        ({"OpenStack-API-Version": "compute latest"}, 200, "2.90"),
+        ({"OpenStack-API-Version": "compute latest"}, 200, "2.104"),
         ({"OpenStack-API-Version": "compute 2.9999"}, 406, None),
         ({"OpenStack-API-Version": "compute 3.1"}, 406, None),
         ({"OpenStack-API-Version": "compute 2.0"}, 406, None),

@@ -73,7 +73,7 @@ def test_an_id_or_name_that_is_taken_is_409(site: Site) -> None:
         assert "already exists" in answer.json["conflictingRequest"]["message"]
 
 
-BAD_FLAVORS: list[Any] = [
+BAD_V: list[Any] = [
     ({"ram": 0}, "ram"),
     ({"ram": "0"}, "ram"),
     ({"ram": 2**31}, "ram"),
@@ -100,7 +100,7 @@ BAD_FLAVORS: list[Any] = [
 
 
 def test_a_bad_flavor_is_400_and_names_the_field(site: Site) -> None:
-    for given, field in BAD_FLAVORS:
+    for given, field in BAD_V:
         answer = make(site, **given)
         assert answer.status_code == 400, answer.text
         assert field in answer.json["badRequest"]["message"]
@@ -298,3 +298,22 @@ def test_known_extra_specs_are_held_to_their_kind_from_2_86(site: Site) -> None:
         assert late.status_code == (200 if good else 400), late.text
         early = site.post(f"{V}/1/os-extra_specs", "admin", json=body, version="2.85")
         assert early.status_code == 200
+
+
+def test_from_2_102_flavors_are_found_by_name_and_have_no_factor(site: Site) -> None:
+    path = f"{V}/detail?name=tiny"
+    (only,) = site.get(path, version="2.102").json["flavors"]
+    assert only["name"] == "tiny"
+    assert not {"rxtx_factor", "OS-FLV-DISABLED:disabled"} & set(only)
+    assert len(site.get(path, version="2.74").json["flavors"]) > 1
+    assert site.get(f"{V}?sort_key=rxtx_factor", version="2.102").status_code == 400
+    body = {"flavor": {"name": "x", "ram": 1, "vcpus": 1, "disk": 1, "rxtx_factor": 1}}
+    assert site.post(V, "admin", json=body, version="2.102").status_code == 400
+    assert site.post(V, "admin", json=body, version="2.101").status_code == 200
+
+
+def test_from_2_102_no_route_takes_parameters_that_it_does_not_know(site: Site) -> None:
+    for route in ("flavors/6", "flavors/6/os-extra_specs", "extensions", "os-availability-zone"):
+        path = f"/compute/v2.1/{route}?colour=red"
+        assert site.get(path, version="2.102").status_code == 400, route
+        assert site.get(path, version="2.101").status_code == 200, route

@@ -120,3 +120,10 @@ def test_an_unknown_parameter_is_400_from_2_75(site: Site) -> None:
     assert site.get(f"{V}/k?limit=2", version="2.74").status_code == 200
     assert site.get(f"{V}/k?limit=2", version="2.75").status_code == 400
     assert site.delete(f"{V}/k?x=2", version="2.75").status_code == 400
+
+
+def test_from_2_92_keys_are_brought_not_made(site: Site) -> None:
+    body = {"keypair": {"name": "made.here@home"}}
+    assert site.post(V, json=body, version="2.91").status_code == 201
+    refused = site.post(V, json={"keypair": {"name": "other"}}, version="2.92")
+    assert (refused.status_code, "public_key" in refused.text) == (400, True)

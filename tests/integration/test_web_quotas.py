@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from werkzeug.test import TestResponse
 
-from app.models import Project
+from app.models import Project, User
 from app.store.database import reading
 from tests.integration.web_fixtures import Site, seeded_database, site
 
@@ -134,14 +135,64 @@ def test_another_project_s_quota_is_403_whether_it_exists_or_not(site: Site) -> 
     assert "nosuchproject" in missing.json["badRequest"]["message"]
 
 
-def test_a_user_s_limits_are_the_project_s_and_cannot_be_set(site: Site) -> None:
+def test_a_user_has_the_project_s_limits_until_own_ones_are_set_below_them(site: Site) -> None:
     assert sets(site, "?user_id=someone").json == sets(site).json
     path = f"{V}/os-quota-sets/{project()}?user_id=someone"
-    answer = site.call("PUT", path, "admin", json={"quota_set": {"cores": 1}})
-    assert answer.status_code == 400
-    assert "user_id" in answer.json["badRequest"]["message"]
-    assert site.delete(path, "admin").status_code == 400
+
+    def put(cores: int, **more: object) -> TestResponse:
+        return site.call("PUT", path, "admin", json={"quota_set": {"cores": cores, **more}})
+
+    assert put(5).json["quota_set"]["cores"] == 5
+    assert sets(site, "?user_id=someone").json["quota_set"]["cores"] == 5
+    assert sets(site).json["quota_set"]["cores"] == 20
+    refused = put(21)
+    assert refused.status_code == 400
+    assert "available quota 20" in refused.json["badRequest"]["message"]
+    assert put(21, force=True).status_code == 200
+    assert site.delete(path, "admin").status_code == 202
+    assert sets(site, "?user_id=someone").json == sets(site).json
     assert sets(site, "?colour=red", version="2.75").status_code == 400
+
+
+def test_a_user_s_servers_count_against_the_user_s_own_limit(site: Site) -> None:
+    site.built()
+    with reading() as session:
+        user = session.scalars(select(User.id).where(User.name == "novella")).one()
+    path = f"{V}/os-quota-sets/{project()}?user_id={user}"
+    for resource in ("instances", "cores", "ram"):
+        limit = {"ram": 192}.get(resource, 1)
+        body = {"quota_set": {resource: limit}}
+        assert site.call("PUT", path, "admin", json=body).status_code == 200
+        refused = site.add_server()
+        assert refused.status_code == 403
+        assert f"Quota exceeded for {resource}" in refused.json["forbidden"]["message"]
+        below = site.call("PUT", path, "admin", json={"quota_set": {resource: limit - 1}})
+        assert "already used" in below.json["badRequest"]["message"]
+        assert site.delete(path, "admin").status_code == 202
+    shown = site.get(f"{V}/os-quota-sets/{project()}/detail?user_id={user}").json["quota_set"]
+    assert (shown["instances"]["in_use"], shown["ram"]["in_use"]) == (1, 192)
+    assert site.add_server().status_code == 202
+
+
+def test_the_default_class_has_the_limits_of_projects_without_own_ones(site: Site) -> None:
+    path = f"{V}/os-quota-class-sets/default"
+    assert site.get(path).status_code == 403
+    before = site.get(path, "admin").json["quota_class_set"]
+    assert before["id"] == "default"
+    assert "server_groups" not in before
+    changed = {"cores": 33, "instances": 2, "fixed_ips": 99}
+    set_now = site.call("PUT", path, "admin", json={"quota_class_set": changed})
+    assert set_now.json["quota_class_set"] | {"id": "default"} == before | changed
+    assert sets(site).json["quota_set"]["cores"] == 33
+    own = {"quota_set": {"cores": 7}}
+    site.call("PUT", f"{V}/os-quota-sets/{project()}", "admin", json=own)
+    assert sets(site).json["quota_set"]["cores"] == 7
+    assert sets(site, "/defaults").json["quota_set"]["cores"] == 33
+    newer = site.get(path, "admin", version="2.57").json["quota_class_set"]
+    assert {"server_groups", "server_group_members"} <= set(newer)
+    assert not {"fixed_ips", "injected_files"} & set(newer)
+    for bad in ({}, {"cores": -2}, {"colour": 1}):
+        assert site.call("PUT", path, "admin", json={"quota_class_set": bad}).status_code == 400
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from app.models import Action, Quota, Server
 from app.store.database import reading, transaction
+from tests.integration.host_rows import add_host
 from tests.integration.test_web_compute import SERVERS
 from tests.integration.web_fixtures import Site, seeded_database, site
 
@@ -51,6 +52,22 @@ def test_a_server_is_renamed_and_described(site: Site) -> None:
     shown = put(site, server, cleared, version="2.19").json["server"]
     assert (shown["accessIPv4"], shown["description"], shown["name"]) == ("", None, "new name")
     assert put(site, server, {"server": {}}).status_code == 200
+
+
+def test_a_zone_is_unpinned_and_pinned_again_where_the_server_is(site: Site) -> None:
+    add_host("n1", 1, zone="here")
+    server = site.built()
+
+    def pin(zone: str | None, version: str = "2.104") -> Any:
+        body = {"server": {"pinned_availability_zone": zone}}
+        return put(site, server, body, version=version)
+
+    for zone in ("here", "here", None, None, "here"):
+        assert pin(zone).json["server"]["pinned_availability_zone"] == zone
+    assert "unpin it first" in pin("there").json["conflictingRequest"]["message"]
+    pin(None)
+    assert "not in that" in pin("there").json["conflictingRequest"]["message"]
+    assert pin("here", "2.103").status_code == 400
 
 
 def test_a_bad_change_is_400_and_changes_nothing(site: Site) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from app.models import Server, ServerNic
 from app.store.database import reading
+from app.store.plans import build_plan
 from tests.integration.test_web_compute import SERVERS, add_host, count
 from tests.integration.web_fixtures import Site, seeded_database, site
 
@@ -87,7 +88,8 @@ def test_networks_may_be_missing_only_below_2_37(site: Site) -> None:
         ("2.52", {"tags": ["a,b"]}, "tags.0"),
         ("2.52", {"tags": ["a/b"]}, "tags.0"),
         ("2.52", {"tags": [str(n) for n in range(51)]}, "tags"),
-        ("2.56", {"personality": [{"path": "/a", "contents": "eA=="}]}, "personality"),
+        ("2.56", {"personality": [{"path": "/a", "contents": "x"}]}, "personality.0.contents"),
+        ("2.94", {"hostname": "x" * 256}, "hostname"),
         ("2.57", {"personality": []}, "personality"),
         ("2.62", {"trusted_image_certificates": None}, "trusted_image_certificates"),
         ("2.63", {"trusted_image_certificates": ["x"]}, "trusted_image_certificates"),
@@ -185,3 +187,34 @@ def test_another_projects_things_look_as_if_they_did_not_exist(site: Site) -> No
         )
         assert (first.status_code, second.status_code) == (400, 400)
         assert first.text.replace(id_, "ID") == second.text.replace(nowhere, "ID")
+
+
+def test_files_are_kept_within_the_quota_and_go_into_the_build_plan(site: Site) -> None:
+    def files(count: int, path: str = "/etc/f", content: str = "eA==") -> Any:
+        given = [{"path": f"{path}{number}", "contents": content} for number in range(count)]
+        return create(site, "2.56", personality=given)
+
+    server = row(files(5))
+    assert server.files == {f"/etc/f{number}": "eA==" for number in range(5)}
+    with reading() as session:
+        assert build_plan(session, session.get_one(Server, server.id)).files == server.files
+    for refused in (files(6), files(1, path="/" + "p" * 255), files(1, content="eHh4" * 5000)):
+        assert refused.status_code == 403
+        assert "exceeds the limit" in refused.json["forbidden"]["message"]
+
+
+def test_newer_versions_show_what_a_server_was_made_with(site: Site) -> None:
+    image = site.add_image(hw_rng_model="virtio", mine="x", os_distro="debian")
+    hint = {"different_host": OTHER}
+    made = create(
+        site, "2.94", hints={"os:scheduler_hints": hint}, imageRef=image, hostname="a.example",
+        availability_zone="nova",
+    )  # fmt: skip
+    path = f"{SERVERS}/{row(made).id}"
+    assert site.get(path, version="2.94").json["server"]["OS-EXT-SRV-ATTR:hostname"] == "a.example"
+    older = site.get(path, version="2.95").json["server"]
+    newest = site.get(path, version="2.104").json["server"]
+    assert set(newest) - set(older) == {"pinned_availability_zone", "scheduler_hints"}
+    assert (newest["pinned_availability_zone"], newest["scheduler_hints"]) == ("nova", hint)
+    assert newest["image"]["properties"] == {"hw_rng_model": "virtio", "os_distro": "debian"}
+    assert "properties" not in site.get(path, version="2.97").json["server"]["image"]

@@ -261,6 +261,7 @@ OF_ONES_OWN = {
     "DELETE /compute/v2.1/os-keypairs/<name>": "likewise",
     "POST /identity/v3/users/<user_id>/application_credentials": "likewise",
     "DELETE /identity/v3/users/<user_id>/application_credentials/<credential_id>": "likewise",
+    "POST /compute/v2.1/os-server-external-events": "services tell of every project's servers",
 }
 
 

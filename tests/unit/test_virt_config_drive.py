@@ -96,3 +96,17 @@ def test_user_data_that_is_not_base64_is_a_fault_that_no_other_host_mends():
         files(replace(PLAN, user_data="secret"[:5]))
     assert (caught.value.code, caught.value.retriable) == ("bad_user_data", False)
     assert "secre" not in str(caught.value)
+
+
+def test_files_lie_beside_the_metadata_that_says_where_they_go() -> None:
+    wanted = {
+        "/etc/b": base64.b64encode(b"two").decode(),
+        "a.txt": base64.b64encode(b"one").decode(),
+    }
+    found = files(replace(PLAN, files=wanted))
+    for version in ("2018-08-27", "latest"):
+        told = json.loads(found[f"openstack/{version}/meta_data.json"])["files"]
+        put = {one["path"]: found[f"openstack{one['content_path']}"] for one in told}
+        assert put == {"/etc/b": b"two", "a.txt": b"one"}
+    assert "files" not in json.loads(files(PLAN)["openstack/latest/meta_data.json"])
+    assert config_drive(replace(PLAN, files=wanted))

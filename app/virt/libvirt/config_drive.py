@@ -56,7 +56,13 @@ def files(plan: BuildPlan) -> dict[str, bytes]:
     found = {f"ec2/latest/{name}": content for name, content in ec2.items()}
     for version in VERSIONS:
         found |= {f"openstack/{version}/{name}": content for name, content in openstack.items()}
+    for number, path in enumerate(sorted(plan.files)):
+        found[f"openstack{_content_path(number)}"] = base64.b64decode(plan.files[path])
     return found
+
+
+def _content_path(number: int) -> str:
+    return f"/content/{number:04}"
 
 
 def meta_data(plan: BuildPlan) -> dict[str, Any]:
@@ -71,6 +77,11 @@ def meta_data(plan: BuildPlan) -> dict[str, Any]:
         "meta": plan.metadata,
         "devices": [],
     }
+    if plan.files:
+        data["files"] = [
+            {"path": path, "content_path": _content_path(number)}
+            for number, path in enumerate(sorted(plan.files))
+        ]
     if plan.public_key:
         name = plan.key_name or "key"
         data["public_keys"] = {name: plan.public_key}

@@ -34,18 +34,22 @@ _PARAMS = {
     "limit": "at most 1000",
     "marker": "the last id of the page before",
 }
-DESCRIBED, WITH_SPECS = (2, 55), (2, 61)
+_NAME = {"name": "from 2.102: exactly this name"}
+DESCRIBED, WITH_SPECS, NAMED = (2, 55), (2, 61), (2, 102)
 _MOST = 2**31 - 1
 
 
 def _listing(view: Callable[[Flavor, views.Audience], dict[str, Any]]) -> Response:
-    known_parameters(*_PARAMS)
+    named = context.version() >= NAMED
+    known_parameters(*_PARAMS, *(_NAME if named else ()))
+    keys = [key for key in flavors.SORT_KEYS if not named or key != "rxtx_factor"]
     public = request.args.get("is_public", "true").lower()
     wanted = flavors.FlavorQuery(
         is_public=None if public == "none" else query.flag("is_public") is not False,
         min_ram_mb=query.number("minRam", 0),
         min_disk_gb=query.number("minDisk", 0),
-        sort_key=query.choice("sort_key", "flavorid", flavors.SORT_KEYS),
+        name=request.args.get("name") if named else None,
+        sort_key=query.choice("sort_key", "flavorid", tuple(keys)),
         page=Page(
             query.limit(),
             request.args.get("marker"),
@@ -75,7 +79,7 @@ class Flavors(Route):
         "post": "os_compute_api:os-flavor-manage:create",
     }
 
-    @ns.doc(params=_PARAMS)
+    @ns.doc(params={**_PARAMS, **_NAME})
     def get(self) -> Response:
         """List flavors."""
         return _listing(views.flavor_short)
@@ -130,7 +134,7 @@ def _factor(wanted: dict[str, Any]) -> float:
 class FlavorsDetail(Route):
     policy = {"get": "os_compute_api:flavors:detail"}
 
-    @ns.doc(params=_PARAMS)
+    @ns.doc(params={**_PARAMS, **_NAME})
     def get(self) -> Response:
         """List flavors with all they have."""
         return _listing(_whole())

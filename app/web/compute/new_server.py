@@ -17,12 +17,11 @@ from app.errors import Invalid, NotFound
 from app.models import Flavor, Image
 from app.store import flavors, images, keypairs, networks, server_metadata
 from app.web.body import is_true
-from app.web.compute import destination, security_groups
+from app.web.compute import destination, personality, security_groups
 
 GIB = 1024**3
 MIB = 1024**2
 _UNSUPPORTED = {
-    "personality": "files are not injected into servers here; use user_data",
     "trusted_image_certificates": "image signatures are not verified here",
 }
 
@@ -50,6 +49,8 @@ def parse(session: Session, caller: Caller, body: dict[str, Any]) -> NewServers:
         description=wanted.get("description"),
         hostname=wanted.get("hostname"),
         metadata=metadata,
+        files=personality.parse(session, caller, wanted.get("personality"), "server"),
+        image_properties=images.for_guests(image),
         user_data=_user_data(wanted.get("user_data")),
         key_name=key,
         public_key=_public_key(session, caller, key),

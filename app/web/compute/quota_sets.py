@@ -1,16 +1,14 @@
-"""Quota sets: the limits of a project, and what it uses of them.
-
-There are no limits of single users: a user's are the project's, and cannot be set.
-"""
+"""Quota sets: the limits of a project or of one user in it, and what is used of them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from flask import Response, request
+from sqlalchemy.orm import Session
 
 from app.errors import Invalid
-from app.store import quotas, tenants
+from app.store import quotas, tenants, user_quotas
 from app.store.database import reading, transaction
 from app.web import context
 from app.web.answers import answer, nothing
@@ -21,7 +19,7 @@ from app.web.compute.ranges import known_parameters
 from app.web.compute.versions import ns
 from app.web.policy import INSIDE, require
 
-_USER = {"user_id": "of this user: the same as the project's"}
+_USER = {"user_id": "of this user in the project"}
 _MOST = 2**31 - 1
 
 
@@ -43,12 +41,27 @@ def _allowed(verb: str, project_id: str) -> None:
     require(f"os_compute_api:os-quota-sets:{verb}", project_id=project_id)
 
 
-def _refuse_user() -> None:
-    if "user_id" in request.args:
-        raise Invalid(
-            "Invalid input for query parameter user_id: users have no limits of their own here, "
-            "only projects have"
-        )
+def _user() -> str | None:
+    """The user who is meant, if it is not the whole project."""
+    user_id = request.args.get("user_id") or None
+    if user_id is not None and len(user_id) > 64:
+        raise Invalid("Invalid input for query parameter user_id: is longer than 64 characters")
+    return user_id
+
+
+def _limits(session: Session, project_id: str, user_id: str | None) -> dict[str, int]:
+    if user_id is None:
+        return quotas.limits(session, project_id)
+    return user_quotas.limits(session, project_id, user_id)
+
+
+def numbers(wanted: dict[str, Any], field: str) -> dict[str, int]:
+    """The limits of a checked body. Raises Invalid for one that is too large."""
+    given = {name: int(value) for name, value in wanted.items()}
+    for name, value in given.items():
+        if value > _MOST:
+            raise Invalid(f"Invalid input for field {field}.{name}: is more than {_MOST}")
+    return given
 
 
 @ns.route("/v2.1/os-quota-sets/<project_id>")
@@ -57,37 +70,41 @@ class QuotaSet(Route):
 
     @ns.doc(params=_USER)
     def get(self, project_id: str) -> Response:
-        """Show a project's limits; -1 is without limit."""
+        """Show a project's limits, or a user's in it; -1 is without limit."""
         _allowed("show", project_id)
         with reading() as session:
             tenants.check(session, project_id)
-            limits = quotas.limits(session, project_id)
+            limits = _limits(session, project_id, _user())
         return _shown(limits, id=project_id)
 
+    @ns.doc(params=_USER)
     @documented(ns, schemas.QUOTA_SETS[0])
     def put(self, project_id: str) -> Response:
         """Set limits; below what is used only with `force`."""
         _allowed("update", project_id)
-        _refuse_user()
+        user_id = _user()
         wanted = body(schemas.quota_set(context.version()))["quota_set"]
         force = is_true(wanted.pop("force", False))
-        given = {name: int(value) for name, value in wanted.items()}
-        for name, value in given.items():
-            if value > _MOST:
-                raise Invalid(f"Invalid input for field quota_set.{name}: is more than {_MOST}")
+        given = numbers(wanted, "quota_set")
         with transaction() as session:
             tenants.check(session, project_id)
-            quotas.set_limits(session, project_id, given, force=force)
-            limits = quotas.limits(session, project_id)
+            if user_id is None:
+                quotas.set_limits(session, project_id, given, force=force)
+            else:
+                user_quotas.set_limits(session, project_id, user_id, given, force=force)
+            limits = _limits(session, project_id, user_id)
         return _shown(limits)
 
     @ns.doc(params=_USER)
     def delete(self, project_id: str) -> Response:
-        """Let the defaults hold for the project again."""
+        """Let the defaults hold for the project again, or the project's limits for a user."""
         _allowed("delete", project_id)
-        _refuse_user()
+        user_id = _user()
         with transaction() as session:
-            quotas.reset_limits(session, project_id)
+            if user_id is None:
+                quotas.reset_limits(session, project_id)
+            else:
+                user_quotas.reset_limits(session, project_id, user_id)
         return nothing(202)
 
 
@@ -97,11 +114,16 @@ class QuotaSetDetail(Route):
 
     @ns.doc(params=_USER)
     def get(self, project_id: str) -> Response:
-        """Show a project's limits and what it uses of them."""
+        """Show the limits of a project, or of a user in it, and what is used of them."""
         _allowed("detail", project_id)
+        user_id = _user()
         with reading() as session:
             tenants.check(session, project_id)
-            limits, used = quotas.limits(session, project_id), quotas.usage(session, project_id)
+            limits = _limits(session, project_id, user_id)
+            if user_id is None:
+                used = quotas.usage(session, project_id)
+            else:
+                used = user_quotas.usage(session, project_id, user_id)
         shown: dict[str, Any] = {
             name: {"limit": limits[name], "in_use": used.get(name, 0), "reserved": 0}
             for name in _resources()
@@ -120,4 +142,5 @@ class QuotaSetDefaults(Route):
         require("os_compute_api:os-quota-sets:show", project_id=project_id)
         with reading() as session:
             tenants.check(session, project_id)
-        return _shown(quotas.DEFAULTS, id=project_id)
+            limits = quotas.class_limits(session)
+        return _shown(limits, id=project_id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import request
 
 from app.errors import Invalid, NotFound
@@ -9,7 +11,8 @@ from app.web import context
 
 Version = tuple[int, int]
 STRICT = (2, 75)
-"""From this version on, Nova refuses query parameters that it does not know."""
+"""From this version on, Nova refuses query parameters that it does not know, in most lists."""
+STRICT_EVERYWHERE = (2, 102)
 
 
 def routed(since: Version | None = None, until: Version | None = None) -> None:
@@ -30,3 +33,20 @@ def known_parameters(*names: str, since: Version = STRICT) -> None:
             f"Invalid input for query parameters: unknown: {shown}; known: "
             f"{', '.join(sorted(names)) or 'none'}"
         )
+
+
+def refuse_queries(view: Any) -> None:
+    """Raises Invalid, from 2.102 on, for any parameter of a route that documents none.
+
+    Those that document some see to it themselves, by `known_parameters`.
+    """
+    if context.version() < STRICT_EVERYWHERE or not request.args or view is None:
+        return
+    method = getattr(view, request.method.lower(), None)
+    params = getattr(method, "__apidoc__", {}).get("params", {})
+    if method is not None and all(_is_header(one) for one in params.values()):
+        known_parameters()
+
+
+def _is_header(documented: Any) -> bool:
+    return isinstance(documented, dict) and documented.get("in") == "header"

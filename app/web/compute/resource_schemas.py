@@ -38,7 +38,7 @@ _FACTOR: Json = {
 }
 
 
-def _flavor(more: dict[str, Json]) -> Json:
+def _flavor(more: dict[str, Json], *gone: str) -> Json:
     required = {"name": _NAME, "ram": integer(1), "vcpus": integer(1), "disk": integer(0)}
     optional = {
         "id": _FLAVOR_ID,
@@ -47,12 +47,14 @@ def _flavor(more: dict[str, Json]) -> Json:
         "rxtx_factor": _FACTOR,
         "os-flavor-access:is_public": BOOLEAN,
     }
-    return only({"flavor": only(required, {**optional, **more})})
+    known = {name: one for name, one in {**optional, **more}.items() if name not in gone}
+    return only({"flavor": only(required, known)})
 
 
 FLAVORS = (
     Schema("NewFlavor", _flavor({})),
     Schema("NewFlavor2.55", _flavor({"description": _DESCRIPTION})),
+    Schema("NewFlavor2.102", _flavor({"description": _DESCRIPTION}, "rxtx_factor")),
 )
 FLAVOR_CHANGE = Schema("FlavorChange", only({"flavor": only({"description": _DESCRIPTION})}))
 
@@ -91,16 +93,18 @@ FLAVOR_ACTION = Schema(
 
 def flavor(version: Version) -> Schema:
     """The body of a flavor's creation at this microversion."""
-    return FLAVORS[1] if version >= (2, 55) else FLAVORS[0]
+    return FLAVORS[(version >= (2, 55)) + (version >= (2, 102))]
 
 
 # Keys
 
 
-def _keypair(more: dict[str, Json]) -> Json:
+def _keypair(more: dict[str, Json], *, imported: bool = False) -> Json:
     name = {**_TEXT, "pattern": r"^[A-Za-z0-9_@.-]([A-Za-z0-9 _@.-]*[A-Za-z0-9_@.-])?\Z"}
     public = {"type": "string", "minLength": 1, "maxLength": 16384}
-    return only({"keypair": only({"name": name}, {"public_key": public, **more})})
+    key = {"public_key": public}
+    required, optional = ({"name": name, **key}, {}) if imported else ({"name": name}, key)
+    return only({"keypair": only(required, {**optional, **more})})
 
 
 _KINDS: Json = {"enum": ["ssh", "x509"]}
@@ -108,12 +112,14 @@ KEYPAIRS = (
     Schema("NewKeypair", _keypair({})),
     Schema("NewKeypair2.2", _keypair({"type": _KINDS})),
     Schema("NewKeypair2.10", _keypair({"type": _KINDS, "user_id": _TEXT})),
+    # From 2.92 keys are brought, not made here.
+    Schema("NewKeypair2.92", _keypair({"type": _KINDS, "user_id": _TEXT}, imported=True)),
 )
 
 
 def keypair(version: Version) -> Schema:
     """The body of a key's creation at this microversion."""
-    return KEYPAIRS[(version >= (2, 2)) + (version >= (2, 10))]
+    return KEYPAIRS[sum(version >= since for since in ((2, 2), (2, 10), (2, 92)))]
 
 
 # Quotas
@@ -141,6 +147,26 @@ QUOTA_SETS = (
         _quota_set(tuple(r for r in RESOURCES if r not in NETWORK and r not in INJECTED)),
     ),
 )
+
+
+_GROUPS = ("server_groups", "server_group_members")
+
+
+def _quota_class(left_out: tuple[str, ...]) -> Json:
+    limits = {name: _LIMIT for name in RESOURCES if name not in left_out}
+    return only({"quota_class_set": {**only({}, limits), "minProperties": 1}})
+
+
+QUOTA_CLASSES = (
+    Schema("QuotaClassSet", _quota_class(_GROUPS)),
+    Schema("QuotaClassSet2.50", _quota_class(NETWORK)),
+    Schema("QuotaClassSet2.57", _quota_class(NETWORK + INJECTED)),
+)
+
+
+def quota_class_set(version: Version) -> Schema:
+    """The body of a class's change at this microversion."""
+    return QUOTA_CLASSES[(version >= (2, 50)) + (version >= (2, 57))]
 
 
 def quota_set(version: Version) -> Schema:
@@ -171,6 +197,17 @@ SERVICE_CHANGE = Schema(
                 "forced_down": BOOLEAN,
             },
         ),
+        "minProperties": 1,
+    },
+)
+
+# Hosts
+
+_WORDS = [form(word) for word in ("enable", "disable") for form in (str, str.title, str.upper)]
+HOST_CHANGE = Schema(
+    "HostChange",
+    {
+        **only({}, {"status": {"enum": _WORDS}, "maintenance_mode": {"enum": _WORDS}}),
         "minProperties": 1,
     },
 )

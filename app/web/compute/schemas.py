@@ -22,6 +22,12 @@ _HOSTNAME: Json = {
     "maxLength": 63,
     "pattern": r"^[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]\Z",
 }
+_FQDN: Json = {
+    "type": "string",
+    "minLength": 2,
+    "maxLength": 255,
+    "pattern": r"^[a-zA-Z0-9][a-zA-Z0-9.-]*[a-zA-Z0-9]\Z",
+}
 TAG: Json = {"type": "string", "minLength": 1, "maxLength": 60, "pattern": r"^[^,/]*\Z"}
 _TAGS: Json = {"type": "array", "items": TAG, "maxItems": 50}
 _IDS: Json = {"anyOf": [UUID, {"type": "array", "items": UUID}]}
@@ -69,6 +75,17 @@ _BLOCK_DEVICE: Json = {
     },
     "additionalProperties": False,
 }
+PERSONALITY: Json = {
+    "type": "array",
+    "maxItems": 1000,
+    "items": only(
+        {
+            "path": {"type": "string", "minLength": 1, "maxLength": 4096},
+            "contents": {"type": "string", "maxLength": 114688},
+        }
+    ),
+}
+"""Files to put into the guest: paths, and contents in base64."""
 _SERVER: dict[str, Json] = {
     "imageRef": {"anyOf": [UUID, _EMPTY]},
     "min_count": integer(1),
@@ -91,7 +108,7 @@ _SERVER: dict[str, Json] = {
     },
 }
 _SERVER_SINCE: tuple[tuple[Version, dict[str, Json]], ...] = (
-    ((2, 1), {"personality": {"type": "array"}}),
+    ((2, 1), {"personality": PERSONALITY}),
     ((2, 19), {"description": _DESCRIPTION}),
     ((2, 37), {"networks": {"anyOf": [_NETWORKS, {"enum": ["auto", "none"]}]}}),
     ((2, 52), {"tags": _TAGS}),
@@ -99,6 +116,7 @@ _SERVER_SINCE: tuple[tuple[Version, dict[str, Json]], ...] = (
     ((2, 63), {"trusted_image_certificates": {"type": ["array", "null"]}}),
     ((2, 74), {"host": NAME, "hypervisor_hostname": NAME}),
     ((2, 90), {"hostname": _HOSTNAME}),
+    ((2, 94), {"hostname": _FQDN}),
 )
 
 
@@ -134,6 +152,8 @@ _CHANGE_SINCE: tuple[tuple[Version, dict[str, Json]], ...] = (
     ((2, 1), {}),
     ((2, 19), {"description": _DESCRIPTION}),
     ((2, 90), {"hostname": _HOSTNAME}),
+    ((2, 94), {"hostname": _FQDN}),
+    ((2, 104), {"pinned_availability_zone": {"anyOf": [NAME, _NULL]}}),
 )
 
 

@@ -121,7 +121,8 @@ def host_id(project_id: str, host: str | None) -> str:
 def _image(server: Server, to: Audience) -> Any:
     if server.image_id is None:
         return ""
-    return {"id": server.image_id, "links": bookmark(to.base, "images", server.image_id)}
+    shown = {"id": server.image_id, "links": bookmark(to.base, "images", server.image_id)}
+    return shown | {"properties": server.image_properties} if to.version >= (2, 98) else shown
 
 
 def _flavor(server: Server, to: Audience) -> dict[str, Any]:
@@ -215,6 +216,10 @@ def _newer(server: Server, extras: Extras, to: Audience) -> dict[str, Any]:
         shown["trusted_image_certificates"] = None
     if to.version >= (2, 73):
         shown["locked_reason"] = server.locked_reason
+    if to.version >= (2, 96):
+        shown["pinned_availability_zone"] = server.availability_zone
+    if to.version >= (2, 100):
+        shown["scheduler_hints"] = server.scheduler_hints
     return shown
 
 

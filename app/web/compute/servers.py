@@ -137,6 +137,7 @@ def _changes(wanted: dict[str, Any]) -> dict[str, str | None]:
         "OS-DCF:diskConfig": "disk_config",
         "description": "description",
         "hostname": "hostname",
+        "pinned_availability_zone": "availability_zone",
     }
     changes = {column: wanted[name] for name, column in named.items() if name in wanted}
     if "name" in wanted:

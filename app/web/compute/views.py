@@ -61,12 +61,13 @@ def flavor(flavor: Flavor, to: Audience) -> dict[str, Any]:
         "disk": flavor.disk_gb,
         "vcpus": flavor.vcpus,
         "swap": flavor.swap_mb if to.version >= (2, 75) else flavor.swap_mb or "",
-        "rxtx_factor": flavor.rxtx_factor,
         "OS-FLV-EXT-DATA:ephemeral": flavor.ephemeral_gb,
-        "OS-FLV-DISABLED:disabled": flavor.disabled,
         "os-flavor-access:is_public": flavor.is_public,
         "links": links(to.base, "flavors", flavor.id),
     }
+    if to.version < (2, 102):
+        shown["rxtx_factor"] = flavor.rxtx_factor
+        shown["OS-FLV-DISABLED:disabled"] = flavor.disabled
     return shown | _described(flavor, to)
 
 

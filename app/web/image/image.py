@@ -48,11 +48,16 @@ class OneImage(Route):
 
     def delete(self, image_id: str) -> Response:
         """Delete an image that is not protected; servers made of it keep running."""
-        with transaction() as session:
-            file_name = images.delete(session, context.caller(), image_id)
-        if file_name is not None:
-            store.remove(context.settings().path("images"), file_name)
+        remove(image_id)
         return nothing()
+
+
+def remove(image_id: str) -> None:
+    """Delete an image with its data. Raises NotFound, and Forbidden when it may not go."""
+    with transaction() as session:
+        file_name = images.delete(session, context.caller(), image_id)
+    if file_name is not None:
+        store.remove(context.settings().path("images"), file_name)
 
 
 def _change(row: Image, changes: list[patches.Change]) -> None:

@@ -7,6 +7,8 @@ _READER = "rule:project_reader_or_admin"
 _MEMBER = "rule:project_member_or_admin"
 _OWN = "rule:context_is_admin or user_id:%(user_id)s"
 
+_SERVICE = "rule:context_is_admin or role:service"
+
 _API = "os_compute_api:"
 _DEFAULTS = {
     "servers:index": _READER,
@@ -111,8 +113,29 @@ _DEFAULTS = {
     "os-hypervisors:search": _ADMIN,
     "os-hypervisors:servers": _ADMIN,
     "os-aggregates:index": _ADMIN,
+    "os-hosts:list": _ADMIN,
+    "os-hosts:show": _ADMIN,
+    "os-hosts:update": _ADMIN,
+    "os-hosts:start": _ADMIN,
+    "os-hosts:shutdown": _ADMIN,
+    "os-hosts:reboot": _ADMIN,
+    "os-migrations:index": _ADMIN,
+    "servers:migrations:index": _ADMIN,
+    "servers:migrations:show": _ADMIN,
+    "servers:migrations:delete": _ADMIN,
+    "os-server-external-events:create": _SERVICE,
+    "os-instance-usage-audit-log:list": _ADMIN,
+    "os-instance-usage-audit-log:show": _ADMIN,
+    "os-volumes-attachments:index": _READER,
+    "os-volumes-attachments:create": _MEMBER,
+    "os-volumes-attachments:show": _READER,
+    "os-volumes-attachments:update": _MEMBER,
+    "os-volumes-attachments:delete": _MEMBER,
+    "os-quota-class-sets:show": _ADMIN,
+    "os-quota-class-sets:update": _ADMIN,
     "extensions": "@",
 }
 RULES = {_API + name: check for name, check in _DEFAULTS.items()} | {
+    "compute:server:topology:index": _READER,
     "compute:servers:create:requested_destination": _ADMIN,  # Nova's name has no prefix
 }
