@@ -21,6 +21,7 @@ class TaskQuery:
 
     all_projects: bool = False
     server_id: str | None = None
+    request_id: str | None = None
     state: str | None = None
     kind: str | None = None
     host: str | None = None
@@ -46,6 +47,7 @@ def page(session: Session, caller: Caller, wanted: TaskQuery) -> list[Action]:
         query = query.where(Action.project_id == caller.project_id)
     for column, value in (
         (Action.server_id, wanted.server_id),
+        (Action.request_id, wanted.request_id),
         (Action.state, wanted.state),
         (Action.kind, wanted.kind),
         (Action.host, wanted.host),

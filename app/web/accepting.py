@@ -26,6 +26,8 @@ from app.web.body import raw
 log = logs.get(__name__)
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
+LINKS = 20
+"""Tasks that an answer links to; where there are more, also to the list of all."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,18 @@ class Accepted:
         if not self.body:
             made.headers.pop("Content-Type", None)
         made.headers.update(self.headers)
-        for number, action in enumerate(self.actions):
-            if number == 0:
-                made.headers["X-Task-Id"] = action.id
-            made.headers.add("Link", f'</v1/tasks/{action.id}>; rel="task"')
+        if self.actions:
+            made.headers["X-Task-Id"] = self.actions[0].id
+            made.headers["Link"] = _links(self.actions)
         return made
+
+
+def _links(actions: Sequence[Action]) -> str:
+    """The tasks, in one header: clients take a hundred headers at most, proxies a few kilobytes."""
+    links = [f'</v1/tasks/{action.id}>; rel="task"' for action in actions[:LINKS]]
+    if len(actions) > LINKS:
+        links.append(f'</v1/tasks?request_id={actions[0].request_id}>; rel="collection"')
+    return ", ".join(links)
 
 
 def accept(work: Callable[[Session], Accepted]) -> Response:

@@ -210,7 +210,7 @@ def test_a_create_is_accepted_and_told_as_a_task(site: Site) -> None:
 def test_several_servers_at_once_have_a_task_each(site: Site) -> None:
     answer = site.add_server(min_count="2", max_count=3, return_reservation_id=True)
     assert answer.status_code == 202
-    assert len(answer.headers.getlist("Link")) == 3
+    assert answer.headers["Link"].count('rel="task"') == 3
     reservation = answer.json["reservation_id"]
     listed = site.get(f"{SERVERS}/detail?reservation_id={reservation}&sort_key=launch_index").json
     assert sorted(one["name"] for one in listed["servers"]) == ["vm-1", "vm-2", "vm-3"]
@@ -347,7 +347,21 @@ def test_the_quota_is_403_and_names_what_is_short(site: Site) -> None:
     assert answer.status_code == 403
     assert "instances" in answer.json["forbidden"]["message"]
     assert count(Server) == 0
-    assert len(site.add_server(min_count=1, max_count=50).headers.getlist("Link")) == 10
+    made = site.add_server(min_count=1, max_count=50)
+    assert made.headers["Link"].count('rel="task"') == 10
+
+
+def test_a_request_for_very_many_links_to_the_list_of_their_tasks(site: Site) -> None:
+    mine = site.get("/identity/v3/auth/projects").json["projects"][0]["id"]
+    path = f"{V}/os-quota-sets/{mine}"
+    quota = dict.fromkeys(("instances", "cores", "ram"), -1) | {"force": True}
+    assert site.call("PUT", path, "admin", json={"quota_set": quota}).status_code == 200
+    answer = site.add_server(min_count=120, max_count=120)
+    [links] = answer.headers.getlist("Link")
+    assert links.count('rel="task"') == 20
+    [listed] = re.findall(r'<([^>]+)>; rel="collection"', links)
+    assert len(site.get(listed).json["tasks"]) == 120
+    assert site.get("/v1/tasks?request_id=req-of-nobody").json["tasks"] == []
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ class Tasks(Route):
     @ns.doc(
         params={
             "server_id": "only this server's",
+            "request_id": "only what this request asked for (its x-openstack-request-id)",
             "state": "queued, running, succeeded, failed or cancelled",
             "kind": "create, delete, start, stop, reboot, hard_reboot …",
             "host": "for administrators: the host it is on",
@@ -72,6 +73,7 @@ def _wanted() -> task_listing.TaskQuery:
     return task_listing.TaskQuery(
         all_projects=bool(query.flag("all_projects")),
         server_id=args.get("server_id"),
+        request_id=args.get("request_id"),
         state=args.get("state"),
         kind=args.get("kind"),
         host=args.get("host") if caller.is_admin else None,
