@@ -122,6 +122,15 @@ def messaging(url: str) -> str | None:
     return None if address(url).is_redis else f"{rabbitmq.__name__}:NamedQueues"
 
 
+def publishing_options(url: str) -> dict[str, Any]:
+    """Options of each message to a queue by its name.
+
+    On Redis such a queue is a list that needs no declaring; to declare it all the same would be
+    five more commands a message.
+    """
+    return {"declare": []} if address(url).is_redis else {}
+
+
 def result_url(configured: Settings) -> str:
     """Where Celery keeps results. Raises Invalid when that is no Redis."""
     found = address(configured.results)

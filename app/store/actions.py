@@ -329,6 +329,17 @@ def _fence_of(server_id: InstrumentedAttribute[str]) -> ScalarSelect[int]:
     return select(Server.fence).where(Server.id == server_id).correlate(Action).scalar_subquery()
 
 
+def with_servers(session: Session, ids: Sequence[str]) -> list[tuple[Action, Server]]:
+    """These actions and their servers, as far as they are there."""
+    rows = session.execute(
+        select(Action, Server)
+        .join(Server, Server.id == Action.server_id)
+        .where(Action.id.in_(ids))
+        .order_by(Action.created_at, Action.id)
+    )
+    return [(action, server) for action, server in rows]
+
+
 def server_of(session: Session, action: Action) -> Server | None:
     """The action's server."""
     return session.get(Server, action.server_id)

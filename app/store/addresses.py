@@ -49,14 +49,35 @@ def release(session: Session, server_id: str) -> None:
 
 def of_server(session: Session, server_id: str) -> list[tuple[Port, Subnet, Network]]:
     """The server's ports in order, with what a build plan needs of subnet and network."""
+    ahead: dict[str, list[tuple[Port, Subnet, Network]]] = session.info.get(_AHEAD, {})
+    if server_id in ahead:
+        return ahead[server_id]
+    return _of_servers(session, [server_id]).get(server_id, [])
+
+
+def look_ahead(session: Session, server_ids: Sequence[str]) -> None:
+    """Read at once what `of_server` will be asked for; for a session that only reads."""
+    found = _of_servers(session, server_ids)
+    session.info[_AHEAD] = {one: found.get(one, []) for one in server_ids}
+
+
+def _of_servers(
+    session: Session, server_ids: Sequence[str]
+) -> dict[str, list[tuple[Port, Subnet, Network]]]:
     rows = session.execute(
         select(Port, Subnet, Network)
         .join(Subnet, Subnet.id == Port.subnet_id)
         .join(Network, Network.id == Port.network_id)
-        .where(Port.server_id == server_id)
+        .where(Port.server_id.in_(server_ids))
         .order_by(Port.position)
     )
-    return [(port, subnet, network) for port, subnet, network in rows]
+    found: dict[str, list[tuple[Port, Subnet, Network]]] = {}
+    for port, subnet, network in rows:
+        found.setdefault(str(port.server_id), []).append((port, subnet, network))
+    return found
+
+
+_AHEAD = "ports of servers"
 
 
 @dataclass

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.domain.message import BuildPlan, Nic
 from app.domain.resources import Resources
-from app.models import Cloud, Image, Server
+from app.models import Action, Cloud, Host, Image, Server
 from app.store import addresses
 
 
 def cloud_id(session: Session) -> str:
-    """The cloud's id."""
-    return session.scalars(select(Cloud.id)).one()
+    """The cloud's id, read once for each session: it never changes."""
+    if "cloud_id" not in session.info:
+        session.info["cloud_id"] = session.scalars(select(Cloud.id)).one()
+    return str(session.info["cloud_id"])
+
+
+def look_ahead(session: Session, moved: Sequence[tuple[Action, Server]]) -> None:
+    """Read at once what the plans of these servers are made of; for a session that only reads."""
+    kept = [
+        *session.scalars(select(Host).where(Host.name.in_({one.host for one, _ in moved}))),
+        *session.scalars(select(Image).where(Image.id.in_({one.image_id for _, one in moved}))),
+    ]
+    session.info["looked_ahead"] = kept  # or the identity map lets go of them
+    addresses.look_ahead(session, [server.id for _, server in moved])
 
 
 def image_of(session: Session, server: Server) -> Image | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select, true, update
+from sqlalchemy import ColumnElement, and_, case, or_, select, true, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.domain.message import DO, UNDO
@@ -87,24 +87,30 @@ def due_cleanups(session: Session, hosts: list[str]) -> list[Cleanup]:
     )
 
 
-def dispatchable(session: Session, action: Action, slow: list[str]) -> bool:
-    """Whether fewer than DISPATCHED slow actions that came before are still with the host."""
-    if action.stage not in slow:
-        return True
-    before = session.scalar(
-        select(func.count())
-        .select_from(Action)
+def dispatchable(session: Session, wanted: Sequence[Action], slow: list[str]) -> set[str]:
+    """Ids of those actions that may be with their host now.
+
+    Of slow ones that is the first DISPATCHED by acceptance that a host has not finished.
+    """
+    rows = session.execute(
+        select(Action.host, Action.id)
         .where(
-            Action.host == action.host,
+            Action.host.in_({action.host for action in wanted if action.stage in slow}),
             Action.stage.in_(slow),
             Action.finished_at.is_(None),
-            or_(
-                Action.created_at < action.created_at,
-                and_(Action.created_at == action.created_at, Action.id < action.id),
-            ),
         )
+        .order_by(Action.host, Action.created_at, Action.id)
     )
-    return (before or 0) < DISPATCHED
+    first: dict[str, set[str]] = {}
+    for host, action_id in rows:
+        ahead = first.setdefault(str(host), set())
+        if len(ahead) < DISPATCHED:
+            ahead.add(action_id)
+    return {
+        action.id
+        for action in wanted
+        if action.stage not in slow or action.id in first.get(action.host or "", ())
+    }
 
 
 def ring_everything(session: Session) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import Celery, Signature, chain
 
-from app import logs
+from app import broker, logs
 from app.celery import publisher
 from app.config import settings
 from app.models import Action, Host, Server
@@ -42,6 +42,7 @@ def on_host(app: Celery, stage: str, message: dict[str, Any]) -> Signature:
         queue=topology().queue(name, message["host"]),
         argsrepr=f"({message['kind']} {message['server_id']} fence {message['key']['fence']},)",
         kwargsrepr="{}",
+        **broker.publishing_options(settings().broker_url),
     )
 
 

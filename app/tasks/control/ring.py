@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app import logs
 from app.models import Host
-from app.store import hosts, ringing
+from app.store import hosts, plans, ringing
 from app.store.database import transaction
 from app.tasks import messages, metering, publish
 from app.tasks.control.backlog import Backlog
@@ -43,10 +43,14 @@ def _take(session: Session) -> tuple[Requests, ForHosts, list[str]]:
     for_hosts: ForHosts = []
     held_back: list[str] = []
     reachable = ringing.names_in_state(session, (hosts.UP, hosts.RECONCILING))
-    for action, server in ringing.due_actions(session, reachable):
+    due = ringing.due_actions(session, reachable)
+    with_host = [pair for pair in due if publish.is_on_host(pair[0])]
+    sendable = ringing.dispatchable(session, [action for action, _ in with_host], SLOW)
+    plans.look_ahead(session, [pair for pair in with_host if pair[0].id in sendable])
+    for action, server in due:
         if not publish.is_on_host(action):
             requests.setdefault((action.stage, action.request_id), []).append(action.id)
-        elif ringing.dispatchable(session, action, SLOW):
+        elif action.id in sendable:
             message = publish.host_stage(session, current_app, action, server)
             for_hosts += [(action.id, action.stage, message)] if message else []
         else:

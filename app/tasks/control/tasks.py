@@ -21,7 +21,7 @@ from app.domain.message import outcome as read_outcome
 from app.errors import Invalid, NovellaError
 from app.failpoints import reach
 from app.models import Action
-from app.store import actions, cleanups, ringing
+from app.store import actions, cleanups, plans, ringing
 from app.store.database import reading, transaction
 from app.tasks import board, publish, results
 from app.tasks.control import claim as claiming
@@ -63,8 +63,9 @@ def claim(self: Task, request_id: str) -> None:
         raise Ignore
     own = _last_id(self)
     replacement = None
+    signatures = _host_signatures(built)
     for action in built:
-        build = _host_signature(action)
+        build = signatures.get(action.id)
         if build is not None and action.id == own:
             replacement = build
         elif build is not None:
@@ -176,14 +177,27 @@ def _next_stage(action: Action) -> Any:
 
 
 def _host_signature(action: Action) -> Any:
+    return _host_signatures([action]).get(action.id)
+
+
+def _host_signatures(moved: Sequence[Action]) -> dict[str, Any]:
+    """The messages of the host stages at which these actions stand, by the actions' ids.
+
+    None is there for one whose host is away or has enough to do: the ring sends it in time.
+    """
+    if not moved:
+        return {}
+    stages = {action.id: action.stage for action in moved}
+    found = {}
     with reading() as session:
-        held = session.get(Action, action.id)
-        if held is None or held.stage != action.stage:
-            return None
-        server = actions.server_of(session, held)
-        if not ringing.dispatchable(session, held, SLOW):
-            return None  # its host has enough to do; the ring sends it when there is room
-        return server and publish.host_stage(session, current_app, held, server)
+        standing = actions.with_servers(session, list(stages))
+        same = [pair for pair in standing if pair[0].stage == stages[pair[0].id]]
+        plans.look_ahead(session, same)
+        sendable = ringing.dispatchable(session, [action for action, _ in same], SLOW)
+        for action, server in same:
+            if action.id in sendable:
+                found[action.id] = publish.host_stage(session, current_app, action, server)
+    return {action_id: made for action_id, made in found.items() if made is not None}
 
 
 def _tell(event: str, moved: Sequence[Action]) -> None:
