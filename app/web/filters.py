@@ -10,12 +10,14 @@ from typing import Any
 from flask import Flask, Response, current_app, g, request
 
 from app import logs
-from app.errors import Forbidden, Invalid, TooLarge, Unauthorized
+from app.errors import Forbidden, Invalid, NotFound, TooLarge, Unauthorized
 from app.web import connection, context, microversions, noauth, policy
 from app.web.compute import ranges
 from app.web.identity.tokens import DENIED
 
 _GLOBAL_ID = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# A collection's path with a slash at its end names a thing without an id, which is nowhere.
+_EMPTY_ID = re.compile(r"/compute/v2(\.1)?/.+/")
 SERVICES = frozenset({"identity", "compute", "image", "network", "v1"})
 
 
@@ -82,6 +84,8 @@ def _bearer() -> str | None:
 def _negotiate() -> None:
     if context.service() == "compute":
         g.version = microversions.asked_for(request.headers)
+        if _EMPTY_ID.fullmatch(request.path):
+            raise NotFound("The resource could not be found.")
         ranges.refuse_queries(_view())
 
 

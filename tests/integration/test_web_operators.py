@@ -128,3 +128,10 @@ def test_servers_have_no_volumes_and_no_numa_nodes(site: Site) -> None:
     topology = f"{V}/servers/{server_id}/topology"
     assert site.get(topology, version="2.78").json == {"nodes": [], "pagesize_kb": None}
     assert site.get(topology, version="2.77").status_code == 404
+
+
+def test_a_path_that_ends_in_a_slash_names_nothing(site: Site) -> None:
+    for path in ("os-simple-tenant-usage/", "images/", "servers/", "os-security-groups/"):
+        for method in ("GET", "DELETE"):
+            assert site.call(method, f"{V}/{path}", "admin").status_code == 404, (method, path)
+    assert site.get(f"{V}/", None).status_code == 200

@@ -74,7 +74,10 @@ _USER_FIELDS: Json = {
     "default_project_id": _ID,
     "options": _NO_OPTIONS,
 }
-NEW_USER = Schema("NewUser", only({"user": only({"name": NAME}, _USER_FIELDS)}))
+# `project_id` means nothing to Keystone either, but its clients send it.
+NEW_USER = Schema(
+    "NewUser", only({"user": only({"name": NAME}, {**_USER_FIELDS, "project_id": _ID})})
+)
 USER = Schema("User", only({"user": only({}, {"name": NAME, **_USER_FIELDS})}))
 PASSWORD = Schema(
     "NewPassword",
