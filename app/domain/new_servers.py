@@ -54,6 +54,7 @@ class NewServers:
     config_drive: bool = False
     disk_config: str = "MANUAL"
     scheduler_hints: dict[str, Any] = field(default_factory=dict)
+    group_id: str | None = None
     tags: tuple[str, ...] = ()
     availability_zone: str | None = None
     forced_host: str | None = None

@@ -1,6 +1,7 @@
 """SQLAlchemy tables, a file per noun."""
 
 from app.models.action import Action, ActionEvent, Idempotency
+from app.models.aggregate import Aggregate, AggregateHost
 from app.models.base import Base, horizon, new_id, now
 from app.models.cloud import Cloud
 from app.models.flavor import Flavor, FlavorAccess
@@ -19,10 +20,13 @@ from app.models.keypair import Keypair
 from app.models.network import Network, Port, Subnet
 from app.models.quota import Quota, QuotaClass, QuotaUsage, UserQuota
 from app.models.server import Server, ServerNic, ServerTag
+from app.models.server_group import ServerGroup, ServerGroupMember
 
 __all__ = [
     "Action",
     "ActionEvent",
+    "Aggregate",
+    "AggregateHost",
     "Allocation",
     "ApplicationCredential",
     "Base",
@@ -46,6 +50,8 @@ __all__ = [
     "Role",
     "RoleAssignment",
     "Server",
+    "ServerGroup",
+    "ServerGroupMember",
     "ServerNic",
     "ServerTag",
     "Subnet",

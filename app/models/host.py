@@ -21,10 +21,11 @@ class Host(Base):
 
     RAM in MiB, disk in GiB. `generation` is the inventory that was last reconciled, in `session`.
     `number` is the id that Nova's API shows below 2.53, `speaks` the newest message version that
-    its worker knows. `servers` counts the allocations, `facts` is a JSON object of what the
-    hypervisor can do (`traits`, `cpu_info`, `supported_instances`). Every change of the row
-    moves `changed`, from which schedulers see what is new; who changes nothing that they look at
-    keeps it.
+    its worker knows. `zone` and the ratios are those in force: where an aggregate sets a ratio, the
+    host's own is kept in `own_…`, which is None otherwise. `servers` counts the allocations,
+    `facts` is a JSON object of what the hypervisor can do (`traits`, `cpu_info`,
+    `supported_instances`). Every change of the row moves `changed`, from which schedulers see what
+    is new; who changes nothing that they look at keeps it.
     """
 
     __tablename__ = "hosts"
@@ -56,6 +57,9 @@ class Host(Base):
     cpu_ratio: Mapped[float] = mapped_column()
     ram_ratio: Mapped[float] = mapped_column()
     disk_ratio: Mapped[float] = mapped_column()
+    own_cpu_ratio: Mapped[float | None] = mapped_column()
+    own_ram_ratio: Mapped[float | None] = mapped_column()
+    own_disk_ratio: Mapped[float | None] = mapped_column()
     used_vcpus: Mapped[int] = mapped_column(default=0)
     used_ram_mb: Mapped[int] = mapped_column(default=0)
     used_disk_gb: Mapped[int] = mapped_column(default=0)

@@ -14,15 +14,20 @@ from app.domain.resources import NOTHING, Resources
 from app.errors import Conflict
 from app.models import Allocation, Host
 from app.store import hosts
+from app.store.server_groups import Placed
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What one server is to hold on one of `hosts`, the first of them that has room."""
+    """What one server is to hold on one of `hosts`, the first of them that has room.
+
+    Its `group`, if it is in one with a hard policy, is asked too.
+    """
 
     server_id: str
     hosts: Sequence[str]
     resources: Resources
+    group: Placed | None = None
 
 
 def choose(held: Mapping[str, Host], wanted: Sequence[Wanted]) -> dict[str, str]:
@@ -34,11 +39,15 @@ def choose(held: Mapping[str, Host], wanted: Sequence[Wanted]) -> dict[str, str]
     found = {}
     for one in wanted:
         for name in one.hosts:
+            if one.group is not None and not one.group.admits(name):
+                continue
             host = held.get(name)
             after = taken.get(name, NOTHING) + one.resources
             if host is not None and hosts.usable(host) and _has_room(host, after):
                 taken[name] = after
                 found[one.server_id] = name
+                if one.group is not None:
+                    one.group.take(name)
                 break
     return found
 

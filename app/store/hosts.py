@@ -28,11 +28,12 @@ def all_hosts(session: Session) -> list[Host]:
 
 @dataclass(frozen=True)
 class Changes:
-    """Hosts that changed; `mark` is what the next look begins at, `forgotten` as in `Cloud`."""
+    """Hosts that changed; `mark` is what the next look begins at, the rest as in `Cloud`."""
 
     hosts: list[Host]
     mark: int
     forgotten: int
+    aggregates_revision: int
 
 
 def changes_since(session: Session, mark: int) -> Changes:
@@ -40,9 +41,10 @@ def changes_since(session: Session, mark: int) -> Changes:
 
     Some come twice over two looks; none is missed that changed in between.
     """
-    seen = session.execute(select(horizon(), Cloud.hosts_forgotten)).one()
+    cloud = select(horizon(), Cloud.hosts_forgotten, Cloud.aggregates_revision)
+    seen = session.execute(cloud).one()
     changed_hosts = select(Host).where(Host.changed >= mark).order_by(Host.name)
-    return Changes(list(session.scalars(changed_hosts)), int(seen[0]), int(seen[1]))
+    return Changes(list(session.scalars(changed_hosts)), *(int(one) for one in seen))
 
 
 def away_for_a_moment(session: Session, patience: float) -> list[Host]:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid, NotFound
 from app.models import Action, Allocation, Cleanup, Cloud, Host, Server, now
-from app.store import cleanups, hosts
+from app.store import aggregates, cleanups, hosts
 from app.store.database import changed
 from app.store.paging import Page, page_of
 
@@ -102,6 +102,7 @@ def forget(session: Session, name: str) -> None:
     """
     if session.scalar(select(Host.forced_down).where(Host.name == name)):
         cleanups.write_off(session, name)  # before the host is locked: servers come first
+    aggregates.host_forgotten(session, name)
     host = session.scalars(select(Host).where(Host.name == name).with_for_update()).one_or_none()
     if host is None:
         raise NotFound(f"no host {name!r}")

@@ -20,6 +20,7 @@ from app.models import (
     QuotaUsage,
     RoleAssignment,
     Server,
+    ServerGroup,
     User,
     UserQuota,
 )
@@ -88,7 +89,8 @@ def change(session: Session, project_id: str, values: Mapping[str, Any]) -> Proj
 
 
 def remove(session: Session, project_id: str) -> None:
-    """Remove a project, its assignments, credentials and quotas; its tokens become void.
+    """Remove a project, its assignments, credentials, server groups and quotas; its tokens become
+    void.
 
     Raises NotFound, and Conflict while it owns servers, images or networks.
     """
@@ -96,7 +98,10 @@ def remove(session: Session, project_id: str) -> None:
     at_home = select(User.id).where(User.default_project_id == project_id)
     session.execute(at_home.order_by(User.id).with_for_update())
     project = get(session, project_id, lock=True)
-    quotas.held(session, project_id, quotas.COUNTED)  # no create goes on meanwhile
+    theirs = select(ServerGroup.id).where(ServerGroup.project_id == project_id)
+    session.execute(theirs.order_by(ServerGroup.id).with_for_update())  # groups before quotas
+    # No create goes on meanwhile.
+    quotas.held(session, project_id, (*quotas.COUNTED, quotas.GROUPS))
     if owned := _owned(session, project_id):
         raise Conflict(f"The project still has {owned}: delete them first.")
     session.execute(
@@ -104,7 +109,7 @@ def remove(session: Session, project_id: str) -> None:
             RoleAssignment.scope == "project", RoleAssignment.target_id == project_id
         )
     )
-    for kind in (ApplicationCredential, Quota, UserQuota, QuotaUsage, FlavorAccess):
+    for kind in (ApplicationCredential, ServerGroup, Quota, UserQuota, QuotaUsage, FlavorAccess):
         session.execute(delete(kind).where(kind.project_id == project_id))
     session.execute(
         update(User).where(User.default_project_id == project_id).values(default_project_id=None)

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import delete, literal, select, union_all, update
+from sqlalchemy import delete, func, literal, select, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from app.domain.resources import Resources
 from app.errors import Invalid, OverQuota
-from app.models import Quota, QuotaClass, QuotaUsage, UserQuota
+from app.models import Quota, QuotaClass, QuotaUsage, ServerGroup, UserQuota
 from app.store.database import changed
 
 DEFAULTS = {
@@ -41,6 +41,8 @@ INJECTED = ("injected_files", "injected_file_content_bytes", "injected_file_path
 """Of files in a create's body, which Nova has below 2.57."""
 COUNTED = ("instances", "cores", "ram")
 """Those whose use is kept per project."""
+GROUPS = "server_groups"
+"""Its use is the number of rows; who adds one holds its row here all the same."""
 
 
 DEFAULT_CLASS = "default"
@@ -75,7 +77,8 @@ def usage(session: Session, project_id: str) -> dict[str, int]:
     rows = session.execute(
         select(QuotaUsage.resource, QuotaUsage.in_use).where(QuotaUsage.project_id == project_id)
     )
-    return dict.fromkeys(COUNTED, 0) | {row.resource: row.in_use for row in rows}
+    found = dict.fromkeys(COUNTED, 0) | {row.resource: row.in_use for row in rows}
+    return found | {GROUPS: _groups(session, project_id)}
 
 
 def needs(resources: Resources, count: int) -> dict[str, int]:
@@ -100,7 +103,13 @@ def held(session: Session, project_id: str, resources: Collection[str]) -> dict[
         .order_by(QuotaUsage.resource)
         .with_for_update()
     )
-    return {row.resource: row.in_use for row in found}
+    used = {row.resource: row.in_use for row in found}
+    return used | ({GROUPS: _groups(session, project_id)} if GROUPS in names else {})
+
+
+def _groups(session: Session, project_id: str) -> int:
+    count = select(func.count()).select_from(ServerGroup)
+    return session.scalar(count.where(ServerGroup.project_id == project_id)) or 0
 
 
 def take(session: Session, project_id: str, wanted: Mapping[str, int]) -> None:
@@ -139,7 +148,7 @@ def set_limits(
 
     Raises Invalid, unless `force`, for a limit below what the project uses by now.
     """
-    used = held(session, project_id, [name for name in COUNTED if name in given])
+    used = held(session, project_id, [name for name in (*COUNTED, GROUPS) if name in given])
     for resource, limit in sorted(given.items()):
         if not force and 0 <= limit < used.get(resource, 0):
             raise Invalid(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from sqlalchemy import Select, inspect, select
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from app.domain.caller import Caller
 from app.errors import Invalid, NotFound
 from app.models import Action, Cloud, Host, Network, Port, Server
-from app.store import server_tags
+from app.store import server_groups, server_tags
 from app.store.paging import in_order
 from app.store.server_filters import ServerQuery, narrowed
 
@@ -41,7 +41,8 @@ class HostFacts:
 class Extras:
     """What the views of some servers need besides their rows, keyed by server id or host name.
 
-    `running` is the unfinished action of a server: its id and its progress in percent.
+    `running` is the unfinished action of a server: its id and its progress in percent. `groups`
+    is empty for lists, which do not show server groups.
     """
 
     cloud_id: str
@@ -50,6 +51,7 @@ class Extras:
     hosts: dict[str, HostFacts]
     running: dict[str, tuple[str, int]]
     tags: dict[str, list[str]]
+    groups: dict[str, str] = field(default_factory=dict)
 
 
 def page(session: Session, caller: Caller, wanted: ServerQuery) -> list[Server]:
@@ -96,8 +98,11 @@ def get(session: Session, caller: Caller, server_id: str, *, deleted: bool = Fal
     return server
 
 
-def extras(session: Session, servers: Sequence[Server]) -> Extras:
-    """Addresses, hosts, running actions and tags of `servers`: five queries however many."""
+def extras(session: Session, servers: Sequence[Server], *, groups: bool = False) -> Extras:
+    """Addresses, hosts, running actions and tags of `servers`: five queries however many.
+
+    One more when their server groups are wanted.
+    """
     ids = [server.id for server in servers]
     names = {server.host for server in servers if server.host}
     return Extras(
@@ -106,6 +111,7 @@ def extras(session: Session, servers: Sequence[Server]) -> Extras:
         _hosts(session, names),
         _running(session, ids),
         server_tags.by_server(session, ids),
+        server_groups.by_server(session, ids) if groups else {},
     )
 
 

@@ -16,9 +16,9 @@ from app.domain.caller import Caller
 from app.domain.message import Fault
 from app.domain.new_servers import NewServers
 from app.domain.states import CANCELLED, KINDS, Kind, kind_of
-from app.errors import Conflict, Forbidden, NotFound
+from app.errors import Conflict, Forbidden, Invalid, NotFound
 from app.models import Action, Project, Server, ServerNic, ServerTag, new_id
-from app.store import actions, endings, quotas, user_quotas
+from app.store import actions, endings, quotas, server_groups, user_quotas
 from app.store.database import clock
 
 FIRST_STAGE = {kind.name: kind.stage for kind in KINDS.values()} | {"sync": "report"}
@@ -28,8 +28,10 @@ FIRST_STAGE = {kind.name: kind.stage for kind in KINDS.values()} | {"sync": "rep
 def create(session: Session, caller: Caller, wanted: NewServers) -> list[Action]:
     """Accept up to `max_count` new servers; one action each, all of one request.
 
-    Raises OverQuota when not even `min_count` fit the quota.
+    Raises OverQuota when not even `min_count` fit the quota, or the group cannot have all, and
+    Invalid when the group is gone.
     """
+    _hold_group(session, caller, wanted)
     count = _affordable(session, caller, wanted)
     reservation = "r-" + secrets.token_hex(4)
     accepted = []
@@ -50,8 +52,19 @@ def create(session: Session, caller: Caller, wanted: NewServers) -> list[Action]
         session.add_all(ServerTag(server_id=server.id, tag=tag) for tag in wanted.tags)
         args = {"min_count": wanted.min_count}
         accepted.append(_accept(session, caller, server, "create", "schedule", args))
+    if wanted.group_id is not None:
+        made = [action.server_id for action in accepted]
+        server_groups.join(session, caller, wanted.group_id, made)
     session.flush()
     return accepted
+
+
+def _hold_group(session: Session, caller: Caller, wanted: NewServers) -> None:
+    if wanted.group_id is not None:
+        try:
+            server_groups.get(session, caller, wanted.group_id, lock=True)
+        except NotFound as error:
+            raise Invalid(error.message) from error
 
 
 def request(

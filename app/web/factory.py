@@ -111,6 +111,7 @@ def _namespaces() -> list[Namespace]:
         quota_classes,
         quota_sets,
         security_groups,
+        server_groups,
         server_metadata,
         server_password,
         server_tags,

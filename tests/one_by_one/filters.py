@@ -13,6 +13,7 @@ from tests.one_by_one.host import Host
 
 Passes = Callable[[Host, RequestSpec, Options, list[Host]], bool]
 BASIC = {"compute", "forced_host", "retry", "vcpus", "ram", "disk"}
+BASIC |= {"group_affinity", "group_anti_affinity"}
 
 
 def operator_matches(value: str, wanted: str) -> bool:

@@ -33,11 +33,13 @@ FILTERS = (
         group_affinity,
         "ServerGroupAffinityFilter",
         whole=True,
+        basic=True,
     ),
     Filter(
         "group_anti_affinity",
         "taken by the server group",
         group_anti_affinity,
         "ServerGroupAntiAffinityFilter",
+        basic=True,
     ),
 )

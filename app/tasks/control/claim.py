@@ -8,12 +8,15 @@ from sqlalchemy.orm import Session
 
 from app.domain.advice import advised
 from app.domain.message import Fault
+from app.domain.request_spec import AFFINITY, ANTI_AFFINITY
 from app.domain.resources import Resources
-from app.models import Action, Server
-from app.store import actions, addresses, claims, endings, hosts
+from app.models import Action, Host, Server
+from app.store import actions, addresses, claims, endings, hosts, server_groups
+from app.tasks.control import placing
 
 AT_ONCE = 250
 """Servers that one transaction claims for at most: others wait no longer than that takes."""
+GROUP_FILTERS = {AFFINITY: "group_affinity", ANTI_AFFINITY: "group_anti_affinity"}
 Held = list[tuple[Action, Server]]
 
 
@@ -55,19 +58,39 @@ def claim(session: Session, request_id: str) -> Claimed:
 
 
 def _choose(session: Session, standing: Held) -> tuple[dict[str, str], Held]:
-    """The host of each server that finds room on one of its selection, and these servers."""
-    owing = hosts.owing_cleanups(session, [server.id for _, server in standing])
+    """The host of each server that finds room on one of its selection, and these servers.
+
+    Zones and groups with a hard policy are judged again: schedule chose from what was there, and
+    others claimed, or an operator moved hosts, since. But only where the filter is on: what
+    schedule does not look at would send a server to and fro between the two.
+    """
+    filters = {rule.name for rule in placing.policy().filters}
+    strict = [policy for policy, name in GROUP_FILTERS.items() if name in filters]
+    ids = [server.id for _, server in standing]
+    groups = server_groups.hold(session, ids, strict)
+    owing = hosts.owing_cleanups(session, ids)
     locked = hosts.hold(session, {name for action, _ in standing for name in action.selection})
     wanted = [
         claims.Wanted(
             server.id,
-            [name for name in action.selection if name not in owing.get(server.id, ())],
+            [
+                name
+                for name in action.selection
+                if name not in owing.get(server.id, ())
+                and ("availability_zone" not in filters or _in_zone(server, locked.get(name)))
+            ],
             _size(server),
+            groups.get(server.id),
         )
         for action, server in standing
     ]
     chosen = claims.choose(locked, wanted)
     return chosen, [pair for pair in standing if pair[1].id in chosen]
+
+
+def _in_zone(server: Server, host: Host | None) -> bool:
+    wanted = None if server.forced_host else server.availability_zone
+    return wanted is None or (host is not None and host.zone == wanted)
 
 
 def _give_addresses(session: Session, held: Held) -> list[Action]:

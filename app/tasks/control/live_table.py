@@ -20,6 +20,7 @@ from app.scheduler.rows import HostRow
 from app.store import hosts
 from app.store.database import reading
 from app.tasks import messages
+from app.tasks.control.aggregates import aggregates_of
 
 WHOLE_SECONDS = 300.0
 """After so long everything is read anew, whatever the marks say: a database that was put back
@@ -35,6 +36,7 @@ class LiveTable:
         self._table = HostTable()
         self._mark = 0
         self._forgotten = 0
+        self._aggregates = -1
         self._whole_at: float | None = None
 
     def copy(self, session: Session) -> HostTable:
@@ -60,6 +62,9 @@ class LiveTable:
         else:
             for host in found.hosts:
                 self._table.put(known[host.name], row(host, usable(host)))
+        if stale or found.aggregates_revision != self._aggregates:
+            self._table.set_aggregates(aggregates_of(session))
+            self._aggregates = found.aggregates_revision
         self._mark, self._forgotten = found.mark, found.forgotten
 
 

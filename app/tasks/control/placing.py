@@ -20,7 +20,7 @@ from app.scheduler.host_table import HostTable
 from app.scheduler.options import Options
 from app.scheduler.policy import Policy, make
 from app.scheduler.select import Selection, select
-from app.store import hosts
+from app.store import hosts, server_groups
 from app.tasks.control.live_table import live_table
 
 CHANCE = random.SystemRandom()
@@ -67,6 +67,7 @@ def spec_of(session: Session, server: Server, tried: frozenset[str]) -> RequestS
         extra_specs=server.extra_specs,
         image_id=server.image_id,
         image_properties=image.properties if image else {},
+        group=server_groups.group_of(session, server),
         same_host=_hosts(session, hints, "same_host"),
         different_host=_hosts(session, hints, "different_host"),
         near_address=_text(hints, "build_near_host_ip"),

@@ -1,18 +1,149 @@
-"""Host aggregates: there are none. Clients ask for them when they show a hypervisor."""
+"""Host aggregates: sets of hosts for administrators, who give them zones, ratios and metadata."""
 
 from __future__ import annotations
 
-from flask import Response
+from collections.abc import Callable
+from typing import Any
 
-from app.web.answers import answer
-from app.web.api import Route
+from flask import Response
+from sqlalchemy.orm import Session
+
+from app.errors import Invalid
+from app.models import Aggregate
+from app.store import aggregates
+from app.store.database import reading, transaction
+from app.web import context
+from app.web.accepting import once
+from app.web.answers import answer, nothing
+from app.web.api import Route, documented
+from app.web.body import body, parsed
+from app.web.compute import group_schemas as schemas
 from app.web.compute.versions import ns
+from app.web.policy import INSIDE, require
+from app.web.times import micros
+
+WITH_UUID = (2, 41)
+_RULE = "os_compute_api:os-aggregates:"
+
+
+def _short(found: Aggregate) -> dict[str, Any]:
+    """An aggregate as its creation is answered, without hosts and metadata."""
+    shown: dict[str, Any] = {
+        "id": found.id,
+        "name": found.name,
+        "availability_zone": found.zone,
+        "created_at": micros(found.created_at),
+        "updated_at": micros(found.updated_at),
+        "deleted": False,
+        "deleted_at": None,
+    }
+    return shown | ({"uuid": found.uuid} if context.version() >= WITH_UUID else {})
+
+
+def _whole(found: Aggregate, hosts: list[str]) -> dict[str, Any]:
+    return {**_short(found), "hosts": hosts, "metadata": found.meta}
+
+
+def _shown(session: Session, found: Aggregate) -> Response:
+    hosts = aggregates.hosts_of(session, [found])[found.id]
+    return answer({"aggregate": _whole(found, hosts)})
+
+
+def _number(text: str) -> int:
+    """The id in the path. Raises Invalid for what is no whole number."""
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
+        raise Invalid("Invalid input for field id: the id of an aggregate is a whole number")
+    return int(text)
 
 
 @ns.route("/v2.1/os-aggregates")
 class Aggregates(Route):
-    policy = {"get": "os_compute_api:os-aggregates:index"}
+    policy = {"get": f"{_RULE}index", "post": f"{_RULE}create"}
 
     def get(self) -> Response:
-        """List host aggregates: none."""
-        return answer({"aggregates": []})
+        """List host aggregates."""
+        with reading() as session:
+            found = aggregates.listed(session)
+            hosts = aggregates.hosts_of(session, found)
+        return answer({"aggregates": [_whole(one, hosts[one.id]) for one in found]})
+
+    @documented(ns, schemas.NEW_AGGREGATE)
+    def post(self) -> Response:
+        """Make an aggregate; with `availability_zone`, its hosts are in that zone."""
+        wanted = body(schemas.NEW_AGGREGATE)["aggregate"]
+
+        def work(session: Session) -> Response:
+            zone = wanted.get("availability_zone")
+            return answer({"aggregate": _short(aggregates.add(session, wanted["name"], zone))})
+
+        return once(work)
+
+
+@ns.route("/v2.1/os-aggregates/<aggregate_id>")
+class OneAggregate(Route):
+    policy = {"get": f"{_RULE}show", "put": f"{_RULE}update", "delete": f"{_RULE}delete"}
+
+    def get(self, aggregate_id: str) -> Response:
+        """Show an aggregate."""
+        number = _number(aggregate_id)
+        with reading() as session:
+            return _shown(session, aggregates.get(session, number))
+
+    @documented(ns, schemas.AGGREGATE_CHANGE)
+    def put(self, aggregate_id: str) -> Response:
+        """Rename an aggregate, or its zone if its hosts have no servers."""
+        number = _number(aggregate_id)
+        wanted = body(schemas.AGGREGATE_CHANGE)["aggregate"]
+        zone = {name: wanted[name] for name in (aggregates.ZONE,) if name in wanted}
+        with transaction() as session:
+            return _shown(session, aggregates.change(session, number, wanted.get("name"), zone))
+
+    def delete(self, aggregate_id: str) -> Response:
+        """Forget an aggregate without hosts."""
+        number = _number(aggregate_id)
+        with transaction() as session:
+            aggregates.remove(session, number)
+        return nothing(200)
+
+
+@ns.route("/v2.1/os-aggregates/<aggregate_id>/action")
+class AggregateAction(Route):
+    policy = {"post": INSIDE}
+
+    @documented(ns, schemas.AGGREGATE_ACTION)
+    def post(self, aggregate_id: str) -> Response:
+        """Add a host, remove one, or set metadata (null forgets a key): one per request."""
+        given = parsed()
+        name = next(iter(given)) if isinstance(given, dict) and len(given) == 1 else None
+        if name in _ACTIONS:
+            require(_RULE + name)
+        else:
+            require(f"{_RULE}update")  # nobody else learns what a good body is
+        number = _number(aggregate_id)
+        wanted = schemas.AGGREGATE_ACTION.check(given)
+        perform = _ACTIONS[str(name)]
+
+        def work(session: Session) -> Response:
+            return _shown(session, perform(session, number, wanted[name]))
+
+        return once(work)
+
+
+def _add_host(session: Session, number: int, wanted: dict[str, Any]) -> Aggregate:
+    return aggregates.add_host(session, number, wanted["host"])
+
+
+def _remove_host(session: Session, number: int, wanted: dict[str, Any]) -> Aggregate:
+    return aggregates.remove_host(session, number, wanted["host"])
+
+
+def _set_metadata(session: Session, number: int, wanted: dict[str, Any]) -> Aggregate:
+    return aggregates.change(session, number, None, wanted["metadata"])
+
+
+_ACTIONS: dict[str, Callable[[Session, int, dict[str, Any]], Aggregate]] = {
+    "add_host": _add_host,
+    "remove_host": _remove_host,
+    "set_metadata": _set_metadata,
+}

@@ -15,7 +15,7 @@ from app.domain.new_servers import FlavorCopy, NewServers, WantedNic
 from app.domain.resources import Resources
 from app.errors import Invalid, NotFound
 from app.models import Flavor, Image
-from app.store import flavors, images, keypairs, networks, server_metadata
+from app.store import flavors, images, keypairs, networks, server_groups, server_metadata
 from app.web.body import is_true
 from app.web.compute import destination, personality, security_groups
 
@@ -39,6 +39,7 @@ def parse(session: Session, caller: Caller, body: dict[str, Any]) -> NewServers:
     security_groups.check(caller, wanted)
     metadata = wanted.get("metadata", {})
     server_metadata.check_quota(session, caller.project_id, len(metadata))
+    hints = _hints(body)
     return NewServers(
         name=wanted["name"].strip(),
         flavor=_copy(flavor),
@@ -56,7 +57,8 @@ def parse(session: Session, caller: Caller, body: dict[str, Any]) -> NewServers:
         public_key=_public_key(session, caller, key),
         config_drive=is_true(wanted.get("config_drive") or False),
         disk_config=wanted.get("OS-DCF:diskConfig", "MANUAL"),
-        scheduler_hints=_hints(body),
+        scheduler_hints=hints,
+        group_id=_group(session, caller, hints),
         tags=tuple(sorted(set(wanted.get("tags", ())))),
         availability_zone=place.zone,
         forced_host=place.host,
@@ -201,9 +203,16 @@ def _hints(body: dict[str, Any]) -> dict[str, Any]:
     hints: dict[str, Any] = (
         body.get("os:scheduler_hints") or body.get("OS-SCH-HNT:scheduler_hints") or {}
     )
-    if "group" in hints:
-        raise Invalid(f"Instance group {hints['group']} could not be found.")
     return hints
+
+
+def _group(session: Session, caller: Caller, hints: dict[str, Any]) -> str | None:
+    if "group" not in hints:
+        return None
+    try:
+        return server_groups.get(session, caller, hints["group"]).id
+    except NotFound as error:
+        raise Invalid(error.message) from error
 
 
 def _user_data(given: str | None) -> str | None:

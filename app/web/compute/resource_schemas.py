@@ -10,8 +10,8 @@ from app.web.body import BOOLEAN, Json, Schema, integer, only
 Version = tuple[int, int]
 _TEXT: Json = {"type": "string", "minLength": 1, "maxLength": 255}
 _NULL: Json = {"type": "null"}
-# One line of printable text that neither begins nor ends with a space.
-_NAME: Json = {**_TEXT, "pattern": r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?\Z"}
+# Printable text that neither begins nor ends with a space.
+LINE: Json = {**_TEXT, "pattern": r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?\Z"}
 _DESCRIPTION: Json = {
     "anyOf": [
         {"type": "string", "maxLength": 65535, "pattern": r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z"},
@@ -39,7 +39,7 @@ _FACTOR: Json = {
 
 
 def _flavor(more: dict[str, Json], *gone: str) -> Json:
-    required = {"name": _NAME, "ram": integer(1), "vcpus": integer(1), "disk": integer(0)}
+    required = {"name": LINE, "ram": integer(1), "vcpus": integer(1), "disk": integer(0)}
     optional = {
         "id": _FLAVOR_ID,
         "swap": integer(0),
@@ -176,7 +176,7 @@ def quota_set(version: Version) -> Schema:
 
 # Services
 
-_REASON: Json = {**_NAME, "maxLength": 255}
+_REASON: Json = {**LINE, "maxLength": 255}
 _HOST_AND_BINARY: dict[str, Json] = {"host": _TEXT, "binary": _TEXT}
 SERVICE_ACTION = Schema(
     "ServiceAction",

@@ -43,7 +43,7 @@ def single(
     server: Server, extras: Extras, progress: Mapping[str, int], to: Audience
 ) -> dict[str, Any]:
     """A server on its own: from 2.71 with its groups."""
-    return _with_groups(whole(server, extras, progress, to), to)
+    return whole(server, extras, progress, to) | _groups(server, extras, to)
 
 
 def changed(
@@ -55,7 +55,7 @@ def changed(
     shown = _core(server, progress, to)
     shown["addresses"] = plain_addresses(extras.nics.get(server.id, []))
     shown.update(_newer(server, extras, to))
-    return _with_groups(shown, to)
+    return shown | _groups(server, extras, to)
 
 
 def whole(
@@ -223,8 +223,11 @@ def _newer(server: Server, extras: Extras, to: Audience) -> dict[str, Any]:
     return shown
 
 
-def _with_groups(shown: dict[str, Any], to: Audience) -> dict[str, Any]:
-    return shown | {"server_groups": []} if to.version >= (2, 71) else shown
+def _groups(server: Server, extras: Extras, to: Audience) -> dict[str, Any]:
+    if to.version < (2, 71):
+        return {}
+    group = extras.groups.get(server.id)
+    return {"server_groups": [] if group is None else [group]}
 
 
 def plain_addresses(nics: list[Nic]) -> dict[str, list[dict[str, Any]]]:

@@ -106,7 +106,7 @@ class OneServer(Route):
         caller = context.caller()
         with reading() as session:
             found = server_listing.get(session, caller, server_id)
-            extras = server_listing.extras(session, [found])
+            extras = server_listing.extras(session, [found], groups=True)
         progress = progress_of([found], extras)
         return answer({"server": server_views.single(found, extras, progress, views.audience())})
 
@@ -117,7 +117,7 @@ class OneServer(Route):
         changes = _changes(wanted)
         with transaction() as session:
             found = server_updates.update(session, context.caller(), server_id, changes)
-            extras = server_listing.extras(session, [found])
+            extras = server_listing.extras(session, [found], groups=True)
         progress = progress_of([found], extras)
         return answer({"server": server_views.changed(found, extras, progress, views.audience())})
 

@@ -133,6 +133,18 @@ _DEFAULTS = {
     "os-volumes-attachments:delete": _MEMBER,
     "os-quota-class-sets:show": _ADMIN,
     "os-quota-class-sets:update": _ADMIN,
+    "os-aggregates:create": _ADMIN,
+    "os-aggregates:show": _ADMIN,
+    "os-aggregates:update": _ADMIN,
+    "os-aggregates:delete": _ADMIN,
+    "os-aggregates:add_host": _ADMIN,
+    "os-aggregates:remove_host": _ADMIN,
+    "os-aggregates:set_metadata": _ADMIN,
+    "os-server-groups:index": _READER,
+    "os-server-groups:index:all_projects": _ADMIN,
+    "os-server-groups:create": _MEMBER,
+    "os-server-groups:show": _READER,
+    "os-server-groups:delete": _MEMBER,
     "extensions": "@",
 }
 RULES = {_API + name: check for name, check in _DEFAULTS.items()} | {
