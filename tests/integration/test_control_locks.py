@@ -15,9 +15,10 @@ from sqlalchemy import func, select, update
 
 from app.celery import publisher
 from app.domain.message import ABSENT, DONE, FAILED, Fault, Outcome
-from app.errors import Conflict, NotFound, NovellaError
-from app.models import Action, Allocation, Cleanup, Host, Port, Quota, Server
-from app.store import actions, cleanups, hosts, ringing
+from app.domain.request_spec import ANTI_AFFINITY
+from app.errors import Conflict, Invalid, NotFound, NovellaError
+from app.models import Action, Allocation, Cleanup, Host, Port, Quota, Server, ServerGroup
+from app.store import actions, aggregates, cleanups, hosts, ringing, server_groups
 from app.store.database import engine, reading, transaction
 from app.tasks import board, publish
 from app.tasks.board import Entry, Posting
@@ -49,7 +50,7 @@ def either(
 def boundless(project_id: str) -> None:
     """Let the project have whatever it wants."""
     with transaction() as session:
-        for resource in ("instances", "cores", "ram"):
+        for resource in ("instances", "cores", "ram", "server_group_members"):
             session.add(Quota(project_id=project_id, resource=resource, hard_limit=-1))
 
 
@@ -68,7 +69,7 @@ class Storm:
     def blow(self) -> None:
         """All writers for SECONDS."""
         writers = [self.create, self.create, self.settle, self.settle, self.reconcile, self.down]
-        writers += [self.delete, self.bulk, self.clean, self.expire]
+        writers += [self.delete, self.bulk, self.clean, self.expire, self.group, self.aggregate]
         until = time.monotonic() + SECONDS
         threads = [threading.Thread(target=self._loop, args=(one, until)) for one in writers]
         for thread in threads:
@@ -86,14 +87,44 @@ class Storm:
             except Exception as error:  # noqa: BLE001  (each is told at the end)
                 self.errors.append(f"{work.__name__}: {error!r} {error.__cause__!r}"[:900])
 
-    def create(self) -> None:
+    def create(self, **more: object) -> None:
         """Two servers, placed."""
-        made = create(self.cloud, self.who, self.image, count=2, ring=False)
+        made = create(self.cloud, self.who, self.image, count=2, ring=False, **more)
         request_id = self.cloud.action(made[0][1]).request_id
         with transaction() as session:
             schedule.schedule(session, request_id)
         with transaction() as session:
             claim.claim(session, request_id)
+
+    def group(self) -> None:
+        """Two servers of a group that others place into and that is deleted now and then."""
+        with transaction() as session:
+            found = server_groups.page(session, self.who, all_projects=False, limit=1, offset=0)
+            group = found[0] if found else ServerGroup(
+                project_id=self.who.project_id, user_id=self.who.user_id, name="g",
+                policy=ANTI_AFFINITY, max_server_per_host=1000,
+            )  # fmt: skip
+            if not found:
+                server_groups.add(session, group)
+        try:
+            self.create(group_id=group.id)
+        except Invalid:
+            return  # another one has deleted it
+        if random.random() < 0.1:
+            with transaction() as session:
+                server_groups.remove(session, self.who, group.id)
+
+    def aggregate(self) -> None:
+        """Hosts join an aggregate and leave it, and it sets their ratio."""
+        with transaction() as session:
+            found = aggregates.listed(session) or [aggregates.add(session, "a", None)]
+            ratio = {"cpu_allocation_ratio": str(random.randrange(4, 16))}
+            aggregates.change(session, found[0].id, None, ratio)
+        with transaction() as session:
+            there = aggregates.hosts_of(session, found)[found[0].id]
+            name = random.choice(NAMES)
+            move = aggregates.remove_host if name in there else aggregates.add_host
+            move(session, found[0].id, name)
 
     def settle(self) -> None:
         """An outcome for a random action that is with a host."""
@@ -188,7 +219,7 @@ def test_no_two_writers_wait_for_each_other(either: Cloud) -> None:
     storm.blow()
     assert storm.errors == []
     assert min(storm.done.values()) > 0, storm.done
-    assert len(storm.done) == 8, storm.done
+    assert len(storm.done) == 10, storm.done
     with reading() as session:
         for host in session.scalars(select(Host)):
             held = select(func.coalesce(func.sum(Allocation.ram_mb), 0))
