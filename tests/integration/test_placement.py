@@ -74,6 +74,21 @@ def test_capacity_names_what_is_missing_or_unknown(cloud: Cloud) -> None:
     client.call("GET", "/v1/tasks/no-such-task/placement", 404)
 
 
+def in_new_group(cloud: Cloud, client: Client, image: str, policy: str, count: int) -> list[str]:
+    """Ask for servers in a group of their own at one moment; the hosts they came to, in order."""
+    about = {"server_group": {"name": policy, "policies": [policy]}}
+    group = client.call("POST", "/compute/v2.1/os-server-groups", json=about).json()
+    hint = {"group": group["server_group"]["id"]}
+    body = {
+        "server": {"name": "vm", "imageRef": image, "flavorRef": "6"},
+        "os:scheduler_hints": hint,
+    }
+    made = [client.call("POST", "/compute/v2.1/servers", 202, json=body) for _ in range(count)]
+    for one in made:
+        client.finished(one.headers["X-Task-Id"])
+    return sorted(str(cloud.server(one.json()["server"]["id"]).host) for one in made)
+
+
 def test_hints_keep_servers_apart_and_together(cloud: Cloud) -> None:
     client = Client(f"http://127.0.0.1:{cloud.web_port}")
     image = add_image(cloud, caller(cloud).project_id)
@@ -86,6 +101,32 @@ def test_hints_keep_servers_apart_and_together(cloud: Cloud) -> None:
         assert client.finished(answer.headers["X-Task-Id"])["state"] == "succeeded"
         other = cloud.server(answer.json()["server"]["id"])
         assert (other.host == cloud.server(first).host) is same
+    cloud.start_control("another")
+    assert in_new_group(cloud, client, image, "anti-affinity", 3) == ["None", "n1", "n2"]
+    assert len(set(in_new_group(cloud, client, image, "affinity", 2))) == 1
+
+
+def test_an_aggregate_makes_a_zone_and_a_ratio_that_placement_keeps_to(cloud: Cloud) -> None:
+    root = f"http://127.0.0.1:{cloud.web_port}"
+    client, admin = Client(root), Client(root, "admin")
+    image = add_image(cloud, caller(cloud).project_id)
+    about = {"aggregate": {"name": "east", "availability_zone": "east"}}
+    made = admin.call("POST", "/compute/v2.1/os-aggregates", json=about).json()["aggregate"]
+    path = f"/compute/v2.1/os-aggregates/{made['id']}/action"
+    admin.call("POST", path, json={"add_host": {"host": "n2"}})
+    ratio = {"set_metadata": {"metadata": {"cpu_allocation_ratio": "0.03125"}}}
+    admin.call("POST", path, json=ratio)  # of 64 vCPUs: two
+    tasks = [client.create(image, availability_zone="east") for _ in range(3)]
+    ended = [client.finished(task)["state"] for _, task in tasks]
+    assert sorted(ended) == ["failed", "succeeded", "succeeded"]
+    there = [server for server, task in tasks if client.task(task)["state"] == "succeeded"]
+    for server in there:
+        assert cloud.server(server).host == "n2"
+        assert client.server(server)["OS-EXT-AZ:availability_zone"] == "east"
+    admin.call("POST", path, 409, json={"remove_host": {"host": "n2"}})
+    for task in [client.delete(server) for server in there]:
+        client.finished(task)
+    admin.call("POST", path, json={"remove_host": {"host": "n2"}})
 
 
 def test_a_scheduler_worker_with_an_unknown_filter_ends_and_names_it(cloud: Cloud) -> None:
