@@ -34,6 +34,7 @@ CLOUDS_OWN = {
     "endpoint_id": "compute",
     "region_id": "RegionOne",
     "hypervisor_id": "1",
+    "aggregate_id": "1",
     "pattern": "made-up",
     "security_group_id": str(uuid.UUID(int=1)),
     "security_group_rule_id": str(uuid.UUID(int=1)),
@@ -190,7 +191,8 @@ def public_key() -> str:
 
 
 def _made_over_http(site: Site, tenant: Tenant) -> None:
-    """An image, a key, an application credential, and a server with port, metadata and tag."""
+    """An image, a key, an application credential, a server group, and a server in it with port,
+    metadata and tag."""
     name, user = tenant.name, f"{tenant.name}-member"
     image = site.add_image(user, name=f"{name}-image", visibility="private", tags=[f"{name}-tag"])
     key = {"keypair": {"name": f"{name}-key", "public_key": public_key()}}
@@ -201,7 +203,10 @@ def _made_over_http(site: Site, tenant: Tenant) -> None:
         "networks": [{"uuid": tenant.things["network_id"]}], "key_name": f"{name}-key",
         "metadata": {f"{name}-meta": f"{name}-value"},
     }  # fmt: skip
-    made = site.post("/compute/v2.1/servers", user, json={"server": body})
+    about = {"server_group": {"name": f"{name}-group", "policies": ["affinity"]}}
+    group = site.post("/compute/v2.1/os-server-groups", user, json=about).json["server_group"]["id"]
+    hinted = {"server": body, "os:scheduler_hints": {"group": group}}
+    made = site.post("/compute/v2.1/servers", user, json=hinted)
     assert made.status_code == 202, made.text
     server = made.json["server"]["id"]
     credential = site.post(
@@ -211,7 +216,7 @@ def _made_over_http(site: Site, tenant: Tenant) -> None:
     )
     assert credential.status_code == 201, credential.text
     tenant.things |= {
-        "image_id": image, "server_id": server, "image name": f"{name}-image",
+        "image_id": image, "server_id": server, "group_id": group, "image name": f"{name}-image",
         "server name": f"{name}-server", "name": f"{name}-key", "key": f"{name}-meta",
         "metadata value": f"{name}-value", "tag": f"{name}-tag",
         "task_id": made.headers["X-Task-Id"], "request_id": made.headers["x-openstack-request-id"],

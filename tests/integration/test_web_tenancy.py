@@ -44,7 +44,7 @@ REFERENCES = {
     "imageRef": "image_id", "flavorRef": "flavor_id", "key_name": "name", "port": "port_id",
     "project_id": "project_id", "tenant": "project_id", "tenant_id": "project_id",
     "user_id": "user_id", "owner": "project_id", "default_project_id": "project_id",
-    "fixed_ip": "address", "group": "server_id", "same_host": "server_id",
+    "fixed_ip": "address", "group": "group_id", "same_host": "server_id",
     "different_host": "server_id", "availability_zone": "zone and host", "host": "host",
 }  # fmt: skip
 """Fields of bodies that name something, and which thing of a project's they can name."""
@@ -249,7 +249,13 @@ def test_lists_tell_nothing_of_another_project_whatever_is_asked(site: Site, ten
                 asked += 2
     assert asked > 1000
     for query in ("all_tenants=1", "all_projects=1", "deleted=True", "is_public=None"):
-        for path in ("servers", "servers/detail", "flavors/detail", "os-keypairs"):
+        for path in (
+            "servers",
+            "servers/detail",
+            "flavors/detail",
+            "os-keypairs",
+            "os-server-groups",
+        ):
             answer = site.get(f"/compute/v2.1/{path}?{query}", "bravo-member")
             assert learnt(alfa, answer, {}) == [], (path, query)
 
