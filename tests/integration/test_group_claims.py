@@ -70,8 +70,7 @@ def placed(action: Action) -> None:
             if schedule.schedule(session, action.request_id):
                 return
         with transaction() as session:
-            built, _, _ = claim.claim(session, action.request_id)
-            if built:
+            if claim.claim(session, action.request_id).built:
                 return
 
 
