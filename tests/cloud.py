@@ -22,8 +22,11 @@ from sqlalchemy.orm import Session
 from app.models import Action, ActionEvent, Base, Host, Network, Server
 from app.store import migrations, seed
 from app.store.database import make_engine
+from tests.forks import Forked, Forks, is_forkable
 
 T = TypeVar("T")
+Process = subprocess.Popen[bytes] | Forked
+FORKS = Forks()
 CHECKOUT = Path(__file__).resolve().parents[1]
 FAKE = "app.virt.fake:FakeDriver"
 PASSWORDS = {"admin": "admin-password", "novella": "novella-password"}
@@ -60,7 +63,7 @@ class Cloud:
 
     directory: Path
     settings: dict[str, str] = field(default_factory=dict)
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    processes: dict[str, Process] = field(default_factory=dict)
     redis_port: int = field(default_factory=free_port)
     web_port: int = field(default_factory=free_port)
     database_url: str = ""
@@ -87,12 +90,14 @@ class Cloud:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("NOVELLA_")}
         return clean | named | {"PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"}
 
-    def spawn(self, name: str, argv: list[str], **settings: str) -> subprocess.Popen[bytes]:
+    def spawn(self, name: str, argv: list[str], **settings: str) -> Process:
         """Start a process; its output goes to <name>.log in the cloud's directory."""
-        with (self.directory / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(
-                argv, env=self.env(**settings), cwd=self.directory, stdout=log, stderr=log
-            )
+        log_file, env = self.directory / f"{name}.log", self.env(**settings)
+        if is_forkable(argv):
+            self.processes[name] = FORKS.start(argv, env, self.directory, log_file)
+            return self.processes[name]
+        with log_file.open("ab") as log:
+            process = subprocess.Popen(argv, env=env, cwd=self.directory, stdout=log, stderr=log)
         self.processes[name] = process
         return process
 

@@ -10,7 +10,7 @@ import pytest
 
 from app.config import load, settings
 from tests.asking import adopt, forget_process_state
-from tests.cloud import Cloud, running
+from tests.cloud import FORKS, Cloud, running
 from tests.postgres import postgresql
 
 
@@ -38,3 +38,8 @@ def postgres() -> Iterator[str]:
     """The URL of a PostgreSQL server of this test run."""
     with postgresql() as url:
         yield url
+
+
+def pytest_sessionfinish() -> None:
+    """What the tests' clouds were forked from ends with them."""
+    FORKS.close()

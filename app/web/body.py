@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
@@ -108,10 +109,14 @@ class Schema:
     """A compiled schema. `name` is what the documentation calls it."""
 
     def __init__(self, name: str, schema: Json) -> None:
-        Draft202012Validator.check_schema(schema)
         self.name = name
         self.schema = schema
-        self._validator = _Validator(schema)
+
+    @functools.cached_property
+    def _validator(self) -> Any:
+        """At first use: looking through all schemas takes a start longer than all else there."""
+        Draft202012Validator.check_schema(self.schema)
+        return _Validator(self.schema)
 
     def check(self, data: Any) -> Any:
         """`data` itself. Raises Invalid with the field, what is wrong with it, and the limit."""
