@@ -78,6 +78,16 @@ def _with_config(config: str) -> list[psutil.Process]:
     return sorted(found, key=lambda one: "supervisor.supervisord" not in one.cmdline())
 
 
+def _guests(folder: Path) -> Iterator[int]:
+    """The pids of QEMU's processes with disks there."""
+    for process in psutil.process_iter():
+        try:
+            if "qemu" in process.name() and any(str(folder) in one for one in process.cmdline()):
+                yield process.pid
+        except psutil.Error:
+            continue
+
+
 @dataclass
 class Fleet:
     """The cloud, its members and its users."""
@@ -102,29 +112,38 @@ class Fleet:
         return Client(self.root, user, password)
 
     def listing(self) -> dict[str, dict[str, Any]]:
-        """Domains, DHCP entries, files and taps of every host, to compare before and after."""
+        """Everything of every host, to compare before and after.
+
+        Domains, DHCP entries, disks, links with their addresses, and QEMU's processes. The
+        cloud's own network is left out: the first server on a host makes it there, and it stays.
+        """
         return {name: self._of_host(name, uri) for name, uri in self.uris.items()}
 
     def _of_host(self, name: str, uri: str) -> dict[str, Any]:
-        state = {m.name: m.state for m in self.members}.get(name, self.cloud.state)
-        netns = {m.name: ("-n", m.own.netns) for m in self.members}.get(name, ())
+        member = {m.name: m for m in self.members}.get(name)
+        state = member.state if member else self.cloud.state
+        netns = ("-n", member.own.netns) if member else ()
         connection = libvirt.open(uri)
         try:
-            domains = sorted(domain.UUIDString() for domain in connection.listAllDomains())
+            networks = connection.listAllNetworks()
+            bridges = [network.bridgeName() for network in networks]
+            domains = [domain.UUIDString() for domain in connection.listAllDomains()]
             dhcp = [
-                entry.get("mac")
-                for network in connection.listAllNetworks()
+                str(entry.get("mac"))
+                for network in networks
                 for entry in ET.fromstring(network.XMLDesc()).findall("ip/dhcp/host")
                 if entry.get("name") != "gateway"
             ]
         finally:
             connection.close()
         folder = state / "hosts" / name / "instances"
+        links = [line for what in ("link", "addr") for line in ip(*netns, "-br", what).splitlines()]
         return {
-            "domains": domains,
-            "dhcp": sorted(dhcp, key=str),
-            "files": sorted(str(path) for path in folder.rglob("*")) if folder.exists() else [],
-            "taps": [line for line in ip(*netns, "-o", "link").splitlines() if "vnet" in line],
+            "domains": sorted(domains),
+            "dhcp": sorted(dhcp),
+            "files": sorted(str(path) for path in folder.rglob("*")),
+            "links": sorted(line for line in links if line.split()[0] not in bridges),
+            "guests": sorted(_guests(folder)),
         }
 
     def running(self) -> list[str]:

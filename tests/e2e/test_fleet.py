@@ -99,7 +99,6 @@ def test_twelve_servers_spread_over_three_hosts_and_leave_nothing_behind(
     assert min(placed.values()) >= 3, placed
     assert hosts.running() == sorted(servers)
     well(client, [client.delete(server) for server in servers])
-    # The first server on a host makes the cloud's network there, which stays.
     eventually(lambda: hosts.listing() == before, 30, "every host is as before")
 
 

@@ -153,6 +153,8 @@ def _people(tenant: Tenant) -> None:
                 session.add(models.RoleAssignment(user_id=user.id, role_id=roles[role], **assigned))
     tenant.things |= {
         "project_id": tenant.project_id,
+        "project name": tenant.name,
+        "credential name": f"{tenant.name}-credential",
         "user_id": tenant.things["user of member"],
     }
 

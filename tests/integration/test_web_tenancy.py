@@ -49,6 +49,13 @@ REFERENCES = {
 }  # fmt: skip
 """Fields of bodies that name something, and which thing of a project's they can name."""
 
+NAMES = {
+    "server_id": "server name", "image_id": "image name", "network_id": "network name",
+    "subnet_id": "subnet name", "flavor_id": "flavor name", "project_id": "project name",
+    "user_id": "name of member", "credential_id": "credential name",
+}  # fmt: skip
+"""What is called by an id, and has a name by which it must not be found either."""
+
 FILTERS = {
     "name": ("server name", "image name", "network name", "flavor name"),
     "id": ("server_id", "image_id", "network_id", "port_id"),
@@ -131,8 +138,8 @@ def test_another_projects_things_are_404_or_403_by_path_for_every_route_and_role
     alfa, bravo = tenants
     before, asked = rows_about(alfa, dump()), 0
     for endpoint in endpoints(site.app):
-        for values in foreign(endpoint, alfa, bravo):
-            for role in STRANGERS:
+        for values, roles in foreign(endpoint, alfa, bravo):
+            for role in roles:
                 statuses = compare(site, tenants, role, endpoint, values)
                 asked += len(statuses)
                 # A body may be refused first, but the thing must not be found once one is good.
@@ -164,14 +171,22 @@ def compare(
     return found
 
 
-def foreign(endpoint: Endpoint, alfa: Tenant, bravo: Tenant) -> Iterator[dict[str, str]]:
-    """Alfa's values for the arguments that are a project's: for all of them, or the last only."""
+def foreign(
+    endpoint: Endpoint, alfa: Tenant, bravo: Tenant
+) -> Iterator[tuple[dict[str, str], tuple[str, ...]]]:
+    """Alfa's values for the arguments that are a project's, and the roles that ask with them.
+
+    For all of the arguments, for the last only, and with names where there should be ids.
+    """
     owned = alfa.owned(endpoint)
-    values = alfa.values(endpoint)
-    if owned and not endpoint.is_public:
-        yield {name: values[name] for name in owned}
-        if len(owned) > 1 and owned[-1] not in WORDS:
-            yield {owned[-1]: values[owned[-1]]}
+    if not owned or endpoint.is_public:
+        return
+    values = {name: alfa.values(endpoint)[name] for name in owned}
+    yield values, STRANGERS
+    if len(owned) > 1 and owned[-1] not in WORDS:
+        yield {owned[-1]: values[owned[-1]]}, STRANGERS
+    if named := {name: alfa.things[NAMES[name]] for name in owned if name in NAMES}:
+        yield values | named, ("manager",)
 
 
 def test_another_projects_things_in_a_body_are_as_if_they_did_not_exist(
@@ -186,11 +201,11 @@ def test_another_projects_things_in_a_body_are_as_if_they_did_not_exist(
         path, kind = endpoint.at(bravo.values(endpoint)), {"content_type": endpoint.media_type}
         for body in examples(endpoint.schema, words(bravo)):
             good = call(site, bravo, "member", endpoint, path, json=body, **kind)
-            for at, thing in references(body):
+            for at, thing, role in references(body):
                 value = alfa.things[thing]
                 absent = alike(thing, value)
                 one, two = (
-                    call(site, bravo, "member", endpoint, path, json=sent, **kind)
+                    call(site, bravo, role, endpoint, path, json=sent, **kind)
                     for sent in (changed(body, at, value), changed(body, at, absent))
                 )
                 about = (str(endpoint), at, body, one.text, two.text)
@@ -214,13 +229,15 @@ def alike(thing: str, value: str) -> str:
     return zone + colon + unknown(host)
 
 
-def references(body: Any) -> Iterator[tuple[tuple[Any, ...], str]]:
-    """Where a body names something, and what of alfa's could stand there."""
+def references(body: Any) -> Iterator[tuple[tuple[Any, ...], str, str]]:
+    """Where a body names something, what of alfa's could stand there, and the role that asks."""
     for at in places(body):
-        if at and at[-1] in REFERENCES:
-            yield at, REFERENCES[at[-1]]
+        thing = REFERENCES.get(at[-1]) if at and isinstance(at[-1], str) else None
         if at and at[-1] == "uuid":
-            yield at, "network_id" if "networks" in at else "image_id"
+            thing = "network_id" if "networks" in at else "image_id"
+        if thing:
+            yield at, thing, "member"
+            yield at, NAMES.get(thing, thing), "manager"
 
 
 def test_lists_tell_nothing_of_another_project_whatever_is_asked(site: Site, tenants: Pair) -> None:
