@@ -83,6 +83,7 @@ class Forks:
     def start(self, argv: list[str], env: dict[str, str], cwd: Path, log: Path) -> Forked:
         """Start `python -m celery …` or `python -m gunicorn …`; its output is added to `log`."""
         child = Forked(argv)
+        log.touch()  # there at once, as Popen's caller has it
         with self._lock:
             server = self._running()
             number = len(self._children)
