@@ -51,3 +51,10 @@ def test_an_option_is_true_when_all_that_it_needs_is_there() -> None:
     made = features.options({"pause"}, routes)
     assert (made["pause"], made["interface_attach"], made["resize"]) == ("false", "true", "false")
     assert features.options({"pause", "unpause"}, routes)["pause"] == "true"
+
+
+def test_tests_without_an_option_are_left_out_until_their_feature_is_there() -> None:
+    without, with_it = ({"shelve": value} for value in ("false", "true"))
+    assert set(features.left_out(without)) == set(features.WITHOUT_OPTION)
+    assert all("shelve" in reason for reason in features.left_out(without).values())
+    assert features.left_out(with_it) == {}

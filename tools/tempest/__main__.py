@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cloud import CHECKOUT
-from tools.tempest import configuration, facts, hosts, results
+from tools.tempest import configuration, facts, features, hosts, results
 from tools.tempest.suite import Suite, SuiteError, environment
 
 HERE = Path(__file__).parent
@@ -71,10 +71,16 @@ def _run(given: argparse.Namespace) -> int:
     with hosts.cloud(directory, real=real) as made:
         image = hosts.image(directory, real=real)
         about = facts.gather(made, image, len(hosts.NAMES))
-        configuration.write(configuration.sections(about, suite.folder), suite.conf)
-        print(f"{len(tests)} tests, microversions to {about.max_microversion}", flush=True)
-        ended = suite.run(tests, given.workers)
-    return _judge(given, tests, results.outcomes(tests, ended))
+        options = configuration.sections(about, suite.folder)
+        configuration.write(options, suite.conf)
+        left_out = features.left_out(options[features.SECTION])
+        chosen = [test for test in tests if results.plain(test) not in left_out]
+        print(f"{len(chosen)} tests, microversions to {about.max_microversion}", flush=True)
+        ended = suite.run(chosen, given.workers)
+    unrun = [
+        results.Outcome(name, "skipped", left_out[name]) for name in _plain(tests) & set(left_out)
+    ]
+    return _judge(given, tests, results.outcomes(chosen, ended) + unrun)
 
 
 def _judge(given: argparse.Namespace, tests: list[str], found: list[results.Outcome]) -> int:
@@ -95,9 +101,13 @@ def _judge(given: argparse.Namespace, tests: list[str], found: list[results.Outc
     return 1 if made["failed"] or lost else 0
 
 
+def _plain(tests: list[str]) -> set[str]:
+    return set(map(results.plain, tests))
+
+
 def _update(tests: list[str], found: list[results.Outcome]) -> None:
     """What was run now counts as now; what was not stays."""
-    others = set(_lines(PASSING)) - set(map(results.plain, tests))
+    others = set(_lines(PASSING)) - _plain(tests)
     passed = {one.name for one in found if one.status == "passed"}
     PASSING.write_text("".join(f"{name}\n" for name in sorted(others | passed)))
 
