@@ -11,7 +11,7 @@ from typing import Any
 from cryptography.fernet import Fernet, MultiFernet
 
 SEALED = "sealed"
-"""The argument of an action that holds what was sealed; it goes when the action ends."""
+"""The argument of an action that holds what was sealed."""
 
 
 def seal(keys: Sequence[str], secrets: Mapping[str, str]) -> str:

@@ -14,8 +14,8 @@ NOSTATE, RUNNING, PAUSED, SHUTDOWN, CRASHED, SUSPENDED = 0, 1, 3, 4, 6, 7
 class Guest:
     """A guest of this cloud on this host.
 
-    `fence` is the fence it was built at, `applied` that of the last power effect,
-    `power_state` Nova's number. `address` is where its VNC and serial console can be reached.
+    `fence` is the fence its disk was built at, `applied` that of the last effect on it,
+    `power_state` Nova's number. `rescue` is the fence of the rescue disk that it boots from, or 0.
     """
 
     server_id: str
@@ -23,6 +23,7 @@ class Guest:
     committed: bool
     applied: int
     power_state: int
+    rescue: int = 0
 
     @property
     def paused(self) -> bool:

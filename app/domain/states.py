@@ -41,6 +41,9 @@ STATUS_BY_TASK = {
     (ACTIVE, "rebooting"): "REBOOT",
     (ACTIVE, "rebooting_hard"): "HARD_REBOOT",
     (ACTIVE, "updating_password"): "PASSWORD",
+    (ACTIVE, "rebuilding"): "REBUILD",
+    (STOPPED, "rebuilding"): "REBUILD",
+    (ERROR, "rebuilding"): "REBUILD",
 }
 WITH_GUEST = frozenset({ACTIVE, STOPPED, PAUSED, SUSPENDED, RESCUED})
 """Where an idle server's host must have a guest of it."""
@@ -91,6 +94,7 @@ CREATE = "create"
 HARD_OVER = frozenset(
     {"rebooting", "rebooting_hard", "resuming", "unpausing", "pausing", "suspending"}
 )
+_BOOTABLE = frozenset({ACTIVE, STOPPED, ERROR})
 _ACTIVE, _RUNS = frozenset({ACTIVE}), frozenset({ACTIVE, PAUSED, RESCUED, ERROR})
 KINDS = {
     kind.name: kind
@@ -119,6 +123,9 @@ KINDS = {
         Kind("unpause", "unpause", frozenset({PAUSED}), "unpausing", end=ACTIVE),
         Kind("suspend", "suspend", _ACTIVE, "suspending", end=SUSPENDED),
         Kind("resume", "wake", frozenset({SUSPENDED}), "resuming", end=ACTIVE),
+        Kind("rebuild", "rebuild", _BOOTABLE, "rebuilding", end=ACTIVE, slow=True),
+        Kind("rescue", "rescue", _BOOTABLE, "rescuing", end=RESCUED, slow=True),
+        Kind("unrescue", "unrescue", frozenset({RESCUED}), "unrescuing", end=ACTIVE),
         Kind("changePassword", "password", _ACTIVE, "updating_password", end=ACTIVE),
         Kind("trigger_crash_dump", "crash_dump", _RUNS, None, needs_host=True),
     )

@@ -19,6 +19,10 @@ from app.models import Action, ActionEvent, Server, now
 from app.sealing import SEALED
 from app.store.database import clock
 
+BEFORE = "before"
+"""The argument that keeps the server's columns as they were before the request changed them."""
+_PASSING = frozenset({SEALED, BEFORE})
+"""Arguments that an action has only until it ends."""
 FIRST_RING = 2.0
 """Seconds after which a stage that was sent once is rung by the sweep."""
 
@@ -251,8 +255,8 @@ def finish(
         action.message = None
     if fault is not None:
         action.fault = asdict(fault)
-    if SEALED in action.args:
-        action.args = {name: value for name, value in action.args.items() if name != SEALED}
+    if _PASSING & set(action.args):
+        action.args = {name: it for name, it in action.args.items() if name not in _PASSING}
     server.task_state = None
 
 

@@ -32,7 +32,12 @@ def look_ahead(session: Session, moved: Sequence[tuple[Action, Server]]) -> None
 
 def image_of(session: Session, server: Server) -> Image | None:
     """The server's image row, also when it was deleted since."""
-    return session.get(Image, server.image_id) if server.image_id else None
+    return image(session, server.image_id)
+
+
+def image(session: Session, image_id: str | None) -> Image | None:
+    """An image's row, also when it was deleted since."""
+    return session.get(Image, image_id) if image_id else None
 
 
 def build_plan(session: Session, server: Server) -> BuildPlan:

@@ -26,15 +26,16 @@ from app.models import Action, Cleanup, Host, Server
 from app.store import plans
 from app.store.actions import key_of
 
-NEEDS_PLAN = ("build", "start", "reboot", "pause", "wake")
-_TOLD = ("restart", "user")
+NEEDS_PLAN = ("build", "start", "reboot", "pause", "wake", "rebuild", "rescue", "unrescue")
+NEEDS_IMAGE = ("build", "rebuild", "rescue")
+_TOLD = ("restart", "user", "stay_off")
 """Those of an action's arguments that its host hears of."""
 
 
 def for_stage(session: Session, action: Action, server: Server, host: Host) -> dict[str, Any]:
     """The message of the action's host stage, in a version that the host knows (`understands`)."""
     plan = plans.build_plan(session, server) if action.stage in NEEDS_PLAN else None
-    if plan is not None and action.stage == "build":
+    if plan is not None and action.stage in NEEDS_IMAGE:
         plan = replace(plan, image=_image(session, action, server))
     return to_message(
         HostMessage(
@@ -99,7 +100,7 @@ def _version(host: Host) -> int:
 
 
 def _image(session: Session, action: Action, server: Server) -> ImageSource | None:
-    image = plans.image_of(session, server)
+    image = plans.image(session, action.args.get("image_id") or server.image_id)
     if image is None:
         return None
     configured = settings()

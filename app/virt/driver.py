@@ -106,6 +106,23 @@ class Driver(Protocol):
     def set_password(self, server_id: str, fence: int, user: str, password: str) -> Guest:
         """Have the guest's agent set a user's password. HostFault code="no_agent"."""
 
+    def rebuild(self, plan: BuildPlan, stay_off: bool, cancel: Event, report: Report) -> Guest:
+        """Give the committed guest a new disk from the plan's image, at `plan.fence`.
+
+        Its `fence` and `applied` are `plan.fence` then. It runs, unless it is to `stay_off`; a
+        guest that was lost is made anew. HostFault code="half_done" when an earlier, interrupted
+        try has replaced the old guest and the new one cannot run.
+        """
+
+    def rescue(self, plan: BuildPlan, cancel: Event, report: Report) -> Guest:
+        """Run the guest from a disk of the plan's image, with its own as the second.
+
+        Its `rescue` and `applied` are `plan.fence` then. HostFault code="half_done" as above.
+        """
+
+    def unrescue(self, plan: BuildPlan, fence: int) -> Guest:
+        """Run the guest from its own disk again; the rescue disk goes."""
+
     def destroy(self, server_id: str, fence: int) -> None:
         """Remove guest, disks, config drive, DHCP entry and console log, of fences ≤ `fence`.
 

@@ -70,7 +70,9 @@ def _dispatcher() -> ThreadPoolExecutor:
 
 def shown(fake: FakeGuest) -> Guest:
     """The guest as the contract has it."""
-    return Guest(fake.server_id, fake.fence, fake.committed, fake.applied, fake.power_state)
+    return Guest(
+        fake.server_id, fake.fence, fake.committed, fake.applied, fake.power_state, fake.rescue
+    )
 
 
 def check_fence(guest: FakeGuest, fence: int) -> None:

@@ -30,6 +30,7 @@ class FakeGuest:
     log: str = ""
     saved: bool = False
     nmis: int = 0
+    rescue: int = 0
 
 
 @dataclass

@@ -6,7 +6,8 @@ from threading import Event
 
 from app.domain.guest import CRASHED, PAUSED, RUNNING, SHUTDOWN, Diagnostics, DiskUse, Guest, NicUse
 from app.domain.message import BuildPlan
-from app.errors import HostFault
+from app.errors import Cancelled, HostFault
+from app.virt.driver import Report
 from app.virt.fake_guests import FakeGuests, shown
 from app.virt.fake_host import FakeGuest
 
@@ -62,6 +63,49 @@ class FakeOperations(FakeGuests):
             _check_runs(guest)
             guest.applied = fence
         return shown(guest)
+
+    def rebuild(self, plan: BuildPlan, stay_off: bool, cancel: Event, report: Report) -> Guest:
+        """See the contract; takes `fake_delay` seconds, and ends at once when cancelled."""
+        self._faults.check("rebuild")
+        self._pass_time(plan.server_id, cancel, report)
+        with self._host.change() as state:
+            if self._find(state, plan.server_id) is None:
+                lost = FakeGuest(self.cloud_id, plan.server_id, 0, SHUTDOWN, committed=True)
+                state.guests[plan.server_id] = lost
+            guest = self._committed(state, plan.server_id, plan.fence)
+            guest.fence = guest.applied = plan.fence
+            guest.power_state = SHUTDOWN if stay_off else RUNNING
+            guest.rescue, guest.saved = 0, False
+            key = self._key(plan.server_id)
+            state.disks[key] = state.dhcp[key] = plan.fence
+            state.leases[key] = [[nic.mac, nic.address] for nic in plan.nics]
+        self._tell(plan.server_id, "stopped" if stay_off else "started", guest.power_state)
+        return shown(guest)
+
+    def rescue(self, plan: BuildPlan, cancel: Event, report: Report) -> Guest:
+        """See the contract; takes `fake_delay` seconds, and ends at once when cancelled."""
+        self._faults.check("rescue")
+        self._pass_time(plan.server_id, cancel, report)
+        return self._boots(plan, plan.fence, plan.fence)
+
+    def unrescue(self, plan: BuildPlan, fence: int) -> Guest:
+        """See the contract."""
+        self._faults.check("unrescue")
+        return self._boots(plan, fence, 0)
+
+    def _boots(self, plan: BuildPlan, fence: int, rescue: int) -> Guest:
+        with self._host.change() as state:
+            guest = self._committed(state, plan.server_id, fence)
+            guest.applied, guest.rescue = fence, rescue
+            guest.power_state, guest.saved = RUNNING, False
+        self._tell(plan.server_id, "started", RUNNING)
+        return shown(guest)
+
+    def _pass_time(self, server_id: str, cancel: Event, report: Report) -> None:
+        for percent in range(0, 100, 20):
+            report(percent, "pretending")
+            if cancel.wait(self._delay / 5) if self._delay else cancel.is_set():
+                raise Cancelled(f"work on server {server_id} cancelled")
 
     def has_agent(self, server_id: str) -> bool:
         """True, unless a fault is due."""

@@ -110,6 +110,7 @@ def _namespaces() -> list[Namespace]:
         migrations,
         quota_classes,
         quota_sets,
+        rebuild_actions,
         security_groups,
         server_groups,
         server_metadata,

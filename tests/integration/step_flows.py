@@ -11,6 +11,10 @@ from app.tasks.workflow import WORKFLOWS
 if TYPE_CHECKING:
     from tests.integration.stepping import Walk
 
+STARTS = frozenset(
+    {"spawn.start", "boot.start", "commit.start", "start.restore", "pause.start", "rebuild.start"}
+)
+"""The steps after which a guest runs that did not before."""
 CONTROL, HOST = "control", "host-n1"
 AMBIENT = {"inventory.look", "inventory.post", "reconcile", "open", "tidy"}
 """What goes on beside every workflow."""
@@ -25,7 +29,8 @@ class Flow:
     """A workflow as it is walked: `tasks` are its stages, `steps` those of the driver in it.
 
     `prepare` makes the server that `ask` is about; `ends` is (action's state, vm_state, guest's
-    libvirt state or None). `walked` are the steps to die at, unless all. With `after` the host's
+    libvirt state or None). `walked` are the steps to die at, unless all; `known` are those at which
+    another workflow dies already. With `after` the host's
     worker has died there already, and `spoil` is done, before it dies at one of the steps. A
     `straight` one passes each of its stages once, whatever died.
     """
@@ -37,6 +42,7 @@ class Flow:
     prepare: Callable[[Walk], str]
     ask: Callable[[Walk, str], str]
     walked: tuple[str, ...] | None = None
+    known: tuple[str, ...] = ()
     after: str = ""
     spoil: Callable[[Walk, str], None] = lambda walk, server_id: None
     straight: bool = True
@@ -61,7 +67,10 @@ class Flow:
     @property
     def moments(self) -> list[str]:
         """Where its workers are to die."""
-        return self.passed if self.walked is None else _around(self.walked)
+        if self.walked is not None:
+            return _around(self.walked)
+        known = _around(self.known)
+        return [moment for moment in self.passed if moment not in known]
 
 
 def _around(steps: tuple[str, ...]) -> list[str]:
@@ -80,6 +89,4 @@ def is_lasting(moment: str) -> bool:
     stages = {stage for stages in STAGES.values() for stage in stages}
     if where.startswith("settle-") or when == "journalled":
         return True
-    return when == "after" and where in (
-        stages | {"spawn.start", "boot.start", "commit.start", "start.restore", "pause.start"}
-    )
+    return when == "after" and where in (stages | STARTS)

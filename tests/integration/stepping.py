@@ -231,6 +231,7 @@ class Walk:
         assert here["domains"] == present
         assert [name[-36:] for name in here["dhcp"]] == list(present)  # type: ignore[attr-defined]
         names = ["config-F.iso", "disk-F.qcow2", "owner.json"] if present else []
+        names += ["rescue-F.qcow2"] if vm_state == "rescued" else []
         files = [re.sub(r"-\d+\.", "-F.", Path(str(one)).name) for one in here["files"]]  # type: ignore[attr-defined]
         assert files[1:] == names
         for record in self.journal():

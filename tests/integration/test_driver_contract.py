@@ -37,6 +37,17 @@ def never() -> threading.Event:
     return threading.Event()
 
 
+def quiet(percent: int, message: str) -> None:
+    """Hears of progress and says nothing."""
+
+
+def disks_of(hypervisor: Hypervisor, plan: BuildPlan) -> list[str]:
+    """The server's disks and drives, by name."""
+    folders = hypervisor.folder.glob(f"*/hosts/n1/instances/{plan.server_id}")
+    names = [path.name for folder in folders for path in folder.iterdir()]
+    return sorted(name for name in names if name.endswith((".qcow2", ".iso")))
+
+
 def assert_nothing(driver: Driver) -> None:
     inventory = driver.inventory()
     assert (inventory.guests, inventory.disks, inventory.dhcp) == ((), (), ())
@@ -212,6 +223,65 @@ def test_a_password_is_set_where_an_agent_answers(hypervisor: Hypervisor):
     with pytest.raises(HostFault) as caught:
         driver.set_password(plan.server_id, 6, "root", "secret")
     assert (caught.value.code, caught.value.retriable) == ("no_agent", False)
+
+
+def test_a_rebuild_gives_a_new_disk_and_may_be_repeated(hypervisor: Hypervisor):
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    running(driver, plan)
+    again = replace(plan, fence=8, hostname="other")
+    for _ in range(2):
+        guest = driver.rebuild(again, False, never(), quiet)
+        assert (guest.fence, guest.applied, guest.power_state) == (8, 8, RUNNING)
+        assert guest.committed
+    off = driver.rebuild(replace(plan, fence=9), True, never(), quiet)
+    assert (off.fence, off.power_state) == (9, SHUTDOWN)
+    assert driver.start(plan, 10).power_state == RUNNING
+    assert disks_of(hypervisor, plan) in ([], ["config-9.iso", "disk-9.qcow2"])
+    with pytest.raises(HostFault) as caught:
+        driver.rebuild(again, False, never(), quiet)
+    assert caught.value.code == "newer_fence"
+
+
+def test_a_guest_that_was_lost_is_made_anew_by_a_rebuild(hypervisor: Hypervisor):
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    guest = driver.rebuild(plan, False, never(), quiet)
+    assert (guest.fence, guest.committed, guest.power_state) == (5, True, RUNNING)
+
+
+def test_a_rebuild_that_fails_leaves_the_guest_as_it_was(hypervisor: Hypervisor):
+    if not hypervisor.is_libvirt:
+        pytest.skip("cannot fail there")
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    before = running(driver, plan)
+    bad = hypervisor.images.source(checksum="0" * 128)
+    nobody = replace(plan.nics[0], mac="not a MAC")
+    for broken in ({"image": bad}, {"nics": (nobody,)}):
+        with pytest.raises(HostFault):
+            driver.rebuild(replace(plan, fence=8, **broken), False, never(), quiet)
+        with pytest.raises(HostFault):
+            driver.rescue(replace(plan, fence=8, **broken), never(), quiet)
+        after = driver.find(plan.server_id)
+        assert (after.fence, after.power_state, after.rescue) == (5, RUNNING, 0)
+    assert after.committed == before.committed
+    assert disks_of(hypervisor, plan) == ["config-5.iso", "disk-5.qcow2"]
+
+
+def test_a_rescued_guest_survives_a_stop_and_goes_back_to_its_disk(hypervisor: Hypervisor):
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    running(driver, plan)
+    for _ in range(2):
+        guest = driver.rescue(replace(plan, fence=6), never(), quiet)
+        assert (guest.fence, guest.rescue, guest.applied) == (5, 6, 6)
+        assert guest.power_state == RUNNING
+    driver.stop(plan.server_id, 7, 0, never())
+    assert driver.start(plan, 8).rescue == 6
+    for _ in range(2):
+        guest = driver.unrescue(plan, 9)
+        assert (guest.fence, guest.rescue, guest.applied) == (5, 0, 9)
+        assert guest.power_state == RUNNING
+    assert disks_of(hypervisor, plan) in ([], ["config-5.iso", "disk-5.qcow2"])
+    driver.destroy(plan.server_id, 10)
+    assert_nothing(driver)
 
 
 def test_a_late_power_change_does_not_undo_a_later_one(hypervisor: Hypervisor):

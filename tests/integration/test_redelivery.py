@@ -16,7 +16,7 @@ from tests.asking import add_image, adopt, caller, create, request
 from tests.cloud import Cloud, running
 from tests.postman import Postman
 
-BEFORE = {"start": "stop", "unpause": "pause", "resume": "suspend"}
+BEFORE = {"start": "stop", "unpause": "pause", "resume": "suspend", "unrescue": "rescue"}
 """What makes a server that the operation is legal on."""
 
 
@@ -77,6 +77,9 @@ def test_a_create_delivered_twice_and_late_runs_once(stubborn: Cloud, postman: P
         ("suspend", {}, "suspended"),
         ("resume", {}, "active"),
         ("trigger_crash_dump", {}, "active"),
+        ("rebuild", {}, "active"),
+        ("rescue", {}, "rescued"),
+        ("unrescue", {}, "active"),
     ],
 )
 def test_an_operation_delivered_twice_and_late_runs_once(

@@ -12,6 +12,7 @@ from tests.integration import (
     test_steps_create,
     test_steps_pausing,
     test_steps_power,
+    test_steps_rebuild,
     test_steps_removal,
 )
 from tests.integration.step_flows import AMBIENT
@@ -20,6 +21,7 @@ FLOWS = (
     *test_steps_create.FLOWS,
     *test_steps_power.FLOWS,
     *test_steps_pausing.FLOWS,
+    *test_steps_rebuild.FLOWS,
     *test_steps_removal.FLOWS,
 )
 WALKED = {moment for flow in FLOWS for moment in flow.moments}

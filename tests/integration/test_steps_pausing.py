@@ -92,6 +92,7 @@ RESUME = Flow(
     RUNS,
     suspended,
     asks("resume"),
+    known=NETWORK,
 )
 PASSWORD = Flow(
     "changePassword",

@@ -197,3 +197,79 @@ def test_there_are_no_remote_consoles_yet(site: Site) -> None:
     path = f"{SERVERS}/{server}/remote-consoles"
     assert site.post(path, json=body).status_code == 404
     assert site.post(path, json=body, version="2.6").status_code == 400
+
+
+def rebuild(
+    site: Site, server: str, user: str = "novella", version: str = "2.1", **body: Any
+) -> Any:
+    return act(site, server, {"rebuild": body}, user, version=version)
+
+
+def test_a_rebuild_shows_the_new_server_at_once(site: Site) -> None:
+    server, image = site.built(), site.add_image()
+    changes = {"imageRef": image, "name": " other ", "metadata": {"a": "b"}, "adminPass": "given"}
+    answer = rebuild(site, server, **changes, accessIPv4="192.0.2.9", preserve_ephemeral=False)
+    assert answer.status_code == 202, answer.text
+    assert answer.headers["Location"].endswith(f"/servers/{server}")
+    shown = answer.json["server"]
+    assert (shown["name"], shown["image"]["id"], shown["status"]) == ("other", image, "REBUILD")
+    assert (shown["metadata"], shown["adminPass"]) == ({"a": "b"}, "given")
+    assert shown["accessIPv4"] == "192.0.2.9"
+    assert "key_name" not in shown
+    assert not [name for name in shown if name.startswith("OS-EXT")]
+    task = site.get(f"/v1/tasks/{answer.headers['X-Task-Id']}").json
+    assert (task["kind"], task["stage"]) == ("rebuild", "rebuild")
+
+
+def test_a_rebuild_of_each_version_takes_and_shows_what_it_has(site: Site) -> None:
+    server, image = site.built(), site.add_image()
+    for version, field, value in (
+        ("2.18", "description", "d"), ("2.53", "key_name", None), ("2.56", "user_data", None),
+        ("2.57", "personality", []), ("2.62", "trusted_image_certificates", None),
+        ("2.89", "hostname", "web-2"),
+    ):  # fmt: skip
+        refused = rebuild(site, server, version=version, imageRef=image, **{field: value})
+        assert (refused.status_code, field in message(refused)) == (400, True), field
+    body = {"description": "d", "key_name": None, "user_data": "aGk=", "hostname": "web-2"}
+    shown = rebuild(site, server, version="2.90", imageRef=image, **body).json["server"]
+    assert (shown["description"], shown["key_name"], shown["user_data"]) == ("d", None, "aGk=")
+    assert shown["OS-EXT-SRV-ATTR:hostname"] == "web-2"
+    assert shown["OS-EXT-STS:task_state"] == "rebuilding"
+
+
+def test_a_rebuild_that_cannot_be_is_refused_and_changes_nothing(site: Site) -> None:
+    server, image = site.built(), site.add_image()
+    large = site.add_image(min_disk=100)
+    for body, says in (
+        ({}, "imageRef"),
+        ({"imageRef": "x"}, "imageRef"),
+        ({"imageRef": "00000000-0000-4000-8000-000000000000"}, "Can not find requested image"),
+        ({"imageRef": large}, "minimum size"),
+        ({"imageRef": image, "accessIPv4": "x"}, "rebuild.accessIPv4"),
+        ({"imageRef": image, "name": ""}, "rebuild.name"),
+        ({"imageRef": image, "personality": [{"path": "/a"}]}, "rebuild.personality"),
+        ({"imageRef": image, "colour": "red"}, "colour"),
+    ):
+        answer = rebuild(site, server, **body)
+        assert (answer.status_code, says in message(answer)) == (400, True), answer.text
+    site.set_server(server, vm_state="paused")
+    assert message(rebuild(site, server, imageRef=image)) == (
+        f"Cannot 'rebuild' instance {server} while it is in vm_state paused"
+    )
+    assert rebuild(site, server, "other", imageRef=image).status_code == 404
+    assert site.get(f"{SERVERS}/{server}").json["server"]["image"]["id"] != image
+
+
+def test_a_rescue_answers_with_a_password_and_its_image_must_be_there(site: Site) -> None:
+    server = site.built()
+    nowhere = {"rescue": {"rescue_image_ref": "00000000-0000-4000-8000-000000000000"}}
+    assert act(site, server, nowhere).status_code == 400
+    assert act(site, server, {"rescue": {"image": "x"}}).status_code == 400
+    assert act(site, server, {"unrescue": None}).status_code == 409
+    answer = act(site, server, {"rescue": {"adminPass": "given"}})
+    assert (answer.status_code, answer.json) == (200, {"adminPass": "given"})
+    site.set_server(server, vm_state="rescued", task_state=None)
+    shown = site.get(f"{SERVERS}/{server}").json["server"]
+    assert shown["status"] == "RESCUE"
+    assert act(site, server, {"rescue": None}).status_code == 409
+    assert act(site, server, {"unrescue": None}).status_code == 202

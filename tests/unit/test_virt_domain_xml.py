@@ -70,6 +70,19 @@ def test_a_domain_is_as_agreed(virt_type: str):
     golden(f"domain-{virt_type}.xml", domain_xml(PLAN, Mark(CLOUD, SERVER, 7), place))
 
 
+def test_a_rescued_domain_boots_from_the_rescue_disk_and_has_its_own_as_the_second():
+    place = Place(
+        virt_type="qemu",
+        disk=FOLDER / "disk-7.qcow2",
+        config_drive=FOLDER / "config-7.iso",
+        console_log=FOLDER / "console.log",
+        networks={NETWORK: network_name(CLOUD, NETWORK)},
+        rescue=FOLDER / "rescue-9.qcow2",
+    )
+    mark = Mark(CLOUD, SERVER, 7, committed=True, applied=9, rescue=9)
+    golden("domain-rescue.xml", domain_xml(PLAN, mark, place))
+
+
 def test_a_nat_network_is_as_agreed():
     golden("network-nat.xml", network_xml(CLOUD, NIC))
 
@@ -88,6 +101,8 @@ def test_a_network_knows_its_owner_and_its_own_entry_is_no_servers():
 def test_a_mark_is_read_back_as_it_was_written():
     mark = Mark(CLOUD, SERVER, 7, committed=True, applied=9)
     assert marks.parse(marks.text(mark)) == mark
+    rescued = replace(mark, rescue=9)
+    assert marks.parse(marks.text(rescued)) == rescued
     assert marks.parse("<guest cloud='x'/>") is None
     assert marks.parse("nonsense") is None
 

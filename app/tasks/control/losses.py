@@ -10,7 +10,7 @@ from app.domain.message import DO, UNDO, Fault
 from app.models import Action, Host, Server
 from app.store import actions, cleanups, endings, hosts, ringing
 from app.store.database import clock, transaction
-from app.tasks.control import verdict
+from app.tasks.control import inplace, verdict
 from app.tasks.workflow import WORKFLOWS
 
 LOST = "host_lost"
@@ -60,7 +60,7 @@ def expire(session: Session, action_id: str) -> Action | None:
         leave_to_cleanup(session, action, server)
     elif action.kind != "create":
         server.fence += 1
-        endings.failed(session, action, server, fault)
+        inplace.failed(session, action, server, fault)
     elif action.stage == "build":
         again = Fault(fault.code, fault.message, retriable=clock(session) < action.deadline)
         verdict.build_failed(session, action, server, again)

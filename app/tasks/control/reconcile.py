@@ -20,7 +20,7 @@ from app.store import actions, cleanups, endings, hosts, plans, residents, serve
 from app.store.database import clock, reading, transaction
 from app.tasks import board
 from app.tasks.board import Entry, Posting
-from app.tasks.control.verdict import synced_state
+from app.tasks.control.inplace import synced_state
 
 log = logs.get(__name__)
 LOST = "guest_lost"

@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 
 from app.config import settings
 from app.domain.advice import advised
-from app.domain.guest import CRASHED, RUNNING, SHUTDOWN
 from app.domain.message import (
     ABSENT,
     DONE,
@@ -19,11 +18,11 @@ from app.domain.message import (
     Fault,
     Outcome,
 )
-from app.domain.states import ACTIVE, CANCELLED, KINDS, PAUSED, STOPPED
+from app.domain.states import CANCELLED
 from app.models import Action, Server
 from app.store import actions, cleanups, endings, hosts
 from app.store.database import clock
-from app.tasks.workflow import WORKFLOWS
+from app.tasks.control import inplace
 
 RETRY_SECONDS = 5.0
 
@@ -39,7 +38,7 @@ def apply(session: Session, action: Action, server: Server, outcome: Outcome) ->
     elif action.kind == "delete":
         _deleted(session, action, server, outcome)
     else:
-        _in_place(session, action, server, outcome)
+        inplace.settled(session, action, server, outcome)
 
 
 def _created(session: Session, action: Action, server: Server, outcome: Outcome) -> None:
@@ -124,34 +123,6 @@ def _deleted(session: Session, action: Action, server: Server, outcome: Outcome)
         try_here_again(session, action, server, outcome.fault or _unknown(outcome))
 
 
-def _in_place(session: Session, action: Action, server: Server, outcome: Outcome) -> None:
-    if outcome.result != DONE:
-        fault = outcome.fault or _unknown(outcome)
-        endings.failed(session, action, server, advised(fault, action.stage, action.host))
-        return
-    following = WORKFLOWS[action.kind].after(action.stage)
-    if following is not None:
-        actions.end_event(session, action)
-        actions.enter(session, action, server, following.name, slow=following.slow)
-        return
-    if action.kind == "sync":
-        endings.power(
-            session, action, server, synced_state(server, outcome.power_state), outcome.power_state
-        )
-        return
-    end = server.vm_state if action.args.get("restart") else KINDS[action.kind].end
-    endings.power(session, action, server, end, outcome.power_state)
-
-
-def synced_state(server: Server, power_state: int) -> str | None:
-    """The vm_state that a guest's own doing makes of an idle server; None for no change."""
-    if server.vm_state in (ACTIVE, PAUSED) and power_state in (SHUTDOWN, CRASHED):
-        return STOPPED
-    if server.vm_state == STOPPED and power_state == RUNNING:
-        return ACTIVE
-    return None
-
-
 def _stale(session: Session, action: Action, server: Server, outcome: Outcome) -> None:
     fault = Fault(
         STALE,
@@ -165,7 +136,7 @@ def _stale(session: Session, action: Action, server: Server, outcome: Outcome) -
         cleanups.owe(session, server, outcome.host)
         endings.gone(session, action, server)
     else:
-        endings.failed(session, action, server, fault)
+        inplace.failed(session, action, server, fault)
 
 
 def _unknown(outcome: Outcome) -> Fault:

@@ -40,14 +40,7 @@ class Effects:
 
     def build(self, message: HostMessage, task: Running) -> Answer:
         """Build the guest and leave it paused."""
-
-        def report(percent: int, text: str) -> None:
-            task.percent, task.message = percent, text
-
-        plan = _plan(message)
-        if self.cloud_url and plan.image is not None:
-            plan = replace(plan, image=plan.image.at(self.cloud_url))
-        guest = self.driver.spawn(plan, task.cancel, report)
+        guest = self.driver.spawn(self._with_image(message), task.cancel, task.report)
         return Answer(power_state=guest.power_state)
 
     def resume(self, message: HostMessage, task: Running) -> Answer:
@@ -99,6 +92,22 @@ class Effects:
         guest = self.driver.wake(_plan(message), message.key.fence)
         return Answer(power_state=guest.power_state)
 
+    def rebuild(self, message: HostMessage, task: Running) -> Answer:
+        """Give the guest a new disk, and run it unless it was stopped."""
+        plan, stay_off = self._with_image(message), bool(message.args.get("stay_off"))
+        guest = self.driver.rebuild(plan, stay_off, task.cancel, task.report)
+        return Answer(power_state=guest.power_state)
+
+    def rescue(self, message: HostMessage, task: Running) -> Answer:
+        """Run the guest from a rescue image."""
+        guest = self.driver.rescue(self._with_image(message), task.cancel, task.report)
+        return Answer(power_state=guest.power_state)
+
+    def unrescue(self, message: HostMessage, task: Running) -> Answer:
+        """Run the guest from its own disk again."""
+        guest = self.driver.unrescue(_plan(message), message.key.fence)
+        return Answer(power_state=guest.power_state)
+
     def password(self, message: HostMessage, task: Running) -> Answer:
         """Have the guest's agent set its administrator's password."""
         guest = self.driver.set_password(
@@ -115,6 +124,13 @@ class Effects:
         """Remove all that this host has of the server."""
         self.driver.destroy(message.server_id, message.key.fence)
         return Answer(ABSENT)
+
+    def _with_image(self, message: HostMessage) -> BuildPlan:
+        """The message's plan, its image from where this host reaches the API."""
+        plan = _plan(message)
+        if self.cloud_url and plan.image is not None:
+            return replace(plan, image=plan.image.at(self.cloud_url))
+        return plan
 
     def report(self, message: HostMessage, task: Running) -> Answer:
         """Only look: the journal has adopted the message's fence."""

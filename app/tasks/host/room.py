@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from app.errors import Cancelled
+from app.tasks.workflow import SLOW as WORKFLOW_SLOW
 
-SLOW = frozenset({"build"})
+SLOW = frozenset(WORKFLOW_SLOW)
 MAX_SLOW = 48
 """Slow tasks here, waiting ones too: the worker's other threads stay free for quick ones."""
 POLL_SECONDS = 0.2

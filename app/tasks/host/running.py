@@ -32,6 +32,10 @@ class Running:
         self.cancelled_at = self.cancelled_at or time.monotonic()
         self.cancel.set()
 
+    def report(self, percent: int, text: str) -> None:
+        """Note how far it is, in percent, and with what; the next heartbeat tells."""
+        self.percent, self.message = percent, text
+
     def sighting(self) -> Sighting:
         """What the heartbeat says of it."""
         return Sighting(self.key, self.percent, self.message, self.started)

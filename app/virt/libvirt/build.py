@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event
+from typing import Any
 
 from app.domain.guest import Guest
 from app.domain.message import BuildPlan
@@ -48,8 +49,21 @@ class Host:
             config_drive=self.storage.config_drive(plan.server_id, mark.fence),
             console_log=self.storage.console_log(plan.server_id),
             networks=networks,
+            rescue=self.storage.rescue(plan.server_id, mark.rescue) if mark.rescue else None,
         )
         return domain_xml(plan, mark, place)
+
+    def mark(self, guest: Guest, **changes: Any) -> Mark:
+        """The guest's mark with some of its fields changed."""
+        mark = Mark(
+            self.cloud_id,
+            guest.server_id,
+            guest.fence,
+            guest.committed,
+            guest.applied,
+            guest.rescue,
+        )
+        return replace(mark, **changes)
 
 
 def spawn(host: Host, plan: BuildPlan, cancel: Event, report: Report) -> Guest:
@@ -57,22 +71,22 @@ def spawn(host: Host, plan: BuildPlan, cancel: Event, report: Report) -> Guest:
     if (kept := _keep_or_remove(host, plan)) is not None:
         return kept
     # The image is held until the guest runs on it: nobody evicts it in between.
-    with _base_image(host, plan, cancel, report) as base, ExitStack() as undo:
+    with base_image(host, plan, cancel, report) as base, ExitStack() as undo:
         undo.callback(_clear, host, plan.server_id, plan.fence)
         report(DOWNLOAD_SHARE, "making disks")
-        _check(cancel, plan.server_id)
+        check_cancel(cancel, plan.server_id)
         host.storage.create(plan, base, cancel)
         report(80, "attaching networks")
-        _check(cancel, plan.server_id)
+        check_cancel(cancel, plan.server_id)
         networks = host.networks.attach(plan)
         report(90, "starting the guest, paused")
-        _check(cancel, plan.server_id)
+        check_cancel(cancel, plan.server_id)
         mark = Mark(host.cloud_id, plan.server_id, plan.fence)
         with DEFINE:
             host.guests.define(plan.server_id, host.definition(plan, mark, networks))
         with START:
             host.guests.start_paused(plan.server_id)
-        _check(cancel, plan.server_id)
+        check_cancel(cancel, plan.server_id)
         guest = host.guests.get(plan.server_id)
         undo.pop_all()
     report(100, "built, paused")
@@ -118,9 +132,10 @@ def _keep_or_remove(host: Host, plan: BuildPlan) -> Guest | None:
 
 
 @contextmanager
-def _base_image(
+def base_image(
     host: Host, plan: BuildPlan, cancel: Event, report: Report
 ) -> Iterator[BaseImage | None]:
+    """The plan's image in the host's cache, held there during the block."""
     if plan.image is None:
         yield None
         return
@@ -134,9 +149,10 @@ def _base_image(
         yield BaseImage(path, plan.image.disk_format)
 
 
-def _check(cancel: Event, server_id: str) -> None:
+def check_cancel(cancel: Event, server_id: str) -> None:
+    """Raise Cancelled when `cancel` is set."""
     if cancel.is_set():
-        raise Cancelled(f"build of server {server_id} cancelled")
+        raise Cancelled(f"work on server {server_id} cancelled")
 
 
 def _clear(host: Host, server_id: str, fence: int) -> None:

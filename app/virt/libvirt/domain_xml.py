@@ -15,13 +15,17 @@ from app.virt.libvirt.names import domain_name
 
 @dataclass(frozen=True)
 class Place:
-    """Where a guest's parts lie on its host. `networks` maps network ids to libvirt's names."""
+    """Where a guest's parts lie on its host. `networks` maps network ids to libvirt's names.
+
+    With a `rescue` disk the guest boots from that one, and has its own as the second.
+    """
 
     virt_type: str
     disk: Path
     config_drive: Path
     console_log: Path
     networks: Mapping[str, str]
+    rescue: Path | None = None
 
 
 def domain_xml(plan: BuildPlan, mark: Mark, place: Place) -> str:
@@ -76,11 +80,13 @@ def _clock(domain: ET.Element, virt_type: str) -> None:
 
 
 def _disks(devices: ET.Element, place: Place) -> None:
-    """The root disk on virtio, and the config drive as Nova's default does it: a CD-ROM."""
-    root = ET.SubElement(devices, "disk", type="file", device="disk")
-    ET.SubElement(root, "driver", name="qemu", type="qcow2", cache="writeback", discard="unmap")
-    ET.SubElement(root, "source", file=str(place.disk))
-    ET.SubElement(root, "target", dev="vda", bus="virtio")
+    """The disks on virtio, and the config drive as Nova's default does it: a CD-ROM."""
+    paths = (place.disk,) if place.rescue is None else (place.rescue, place.disk)
+    for path, target in zip(paths, ("vda", "vdb"), strict=False):
+        disk = ET.SubElement(devices, "disk", type="file", device="disk")
+        ET.SubElement(disk, "driver", name="qemu", type="qcow2", cache="writeback", discard="unmap")
+        ET.SubElement(disk, "source", file=str(path))
+        ET.SubElement(disk, "target", dev=target, bus="virtio")
     drive = ET.SubElement(devices, "disk", type="file", device="cdrom")
     ET.SubElement(drive, "driver", name="qemu", type="raw")
     ET.SubElement(drive, "source", file=str(place.config_drive))

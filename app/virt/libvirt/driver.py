@@ -20,7 +20,7 @@ from app.errors import HostFault
 from app.failpoints import Step
 from app.images.host_cache import HostCache
 from app.virt.driver import Listener, Report
-from app.virt.libvirt import agent, build, diagnostics, kinds, pausing, power, probe
+from app.virt.libvirt import agent, build, diagnostics, kinds, pausing, power, probe, rebuild
 from app.virt.libvirt.connection import Connection, Link
 from app.virt.libvirt.console import read_log
 from app.virt.libvirt.events import Events
@@ -153,6 +153,18 @@ class LibvirtDriver:
     def set_password(self, server_id: str, fence: int, user: str, password: str) -> Guest:
         """See the contract."""
         return agent.set_password(self.host, server_id, fence, user, password)
+
+    def rebuild(self, plan: BuildPlan, stay_off: bool, cancel: Event, report: Report) -> Guest:
+        """See the contract."""
+        return rebuild.rebuild(self.host, plan, stay_off, cancel, report)
+
+    def rescue(self, plan: BuildPlan, cancel: Event, report: Report) -> Guest:
+        """See the contract."""
+        return rebuild.rescue(self.host, plan, cancel, report)
+
+    def unrescue(self, plan: BuildPlan, fence: int) -> Guest:
+        """See the contract."""
+        return rebuild.unrescue(self.host, plan, fence)
 
     def destroy(self, server_id: str, fence: int) -> None:
         """See the contract."""

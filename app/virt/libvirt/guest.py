@@ -106,6 +106,11 @@ class Guests:
 
         self._connection.run("define", define, server_id)
 
+    def definition(self, server_id: str) -> str:
+        """The guest's persistent definition, as `define` takes it."""
+        flags = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
+        return str(self._do("read", server_id, lambda domain: domain.XMLDesc(flags)))
+
     def start_paused(self, server_id: str) -> None:
         """Start a defined guest so that its CPUs stand still."""
 
@@ -352,7 +357,7 @@ def _settle(domain: Domain) -> None:
 
 
 def _guest(mark: Mark, state: int) -> Guest:
-    return Guest(mark.server_id, mark.fence, mark.committed, mark.applied, state)
+    return Guest(mark.server_id, mark.fence, mark.committed, mark.applied, state, mark.rescue)
 
 
 def _absent(server_id: str) -> HostFault:

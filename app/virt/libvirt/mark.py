@@ -13,13 +13,14 @@ ET.register_namespace(PREFIX, NAMESPACE)
 
 @dataclass(frozen=True)
 class Mark:
-    """On a domain; see `app.domain.guest.Guest` for the numbers."""
+    """On a domain; see `app.domain.guest.Guest` for the numbers. One without `rescue` has 0."""
 
     cloud_id: str
     server_id: str
     fence: int
     committed: bool = False
     applied: int = 0
+    rescue: int = 0
 
     @property
     def known(self) -> int:
@@ -38,13 +39,14 @@ def text(mark: Mark) -> str:
 
 
 def _attributes(mark: Mark) -> dict[str, str]:
-    return {
+    told = {
         "cloud": mark.cloud_id,
         "server": mark.server_id,
         "fence": str(mark.fence),
         "committed": "yes" if mark.committed else "no",
         "applied": str(mark.applied),
     }
+    return told | ({"rescue": str(mark.rescue)} if mark.rescue else {})
 
 
 def parse(xml: str) -> Mark | None:
@@ -57,6 +59,7 @@ def parse(xml: str) -> Mark | None:
             int(found.attrib["fence"]),
             found.attrib["committed"] == "yes",
             int(found.attrib["applied"]),
+            int(found.attrib.get("rescue", "0")),
         )
     except (ET.ParseError, KeyError, ValueError):
         return None

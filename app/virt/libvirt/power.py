@@ -11,7 +11,6 @@ from app.domain.message import BuildPlan
 from app.errors import Cancelled, HostFault
 from app.failpoints import Step
 from app.virt.libvirt.build import Host, check_fence
-from app.virt.libvirt.mark import Mark
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +109,7 @@ def define(host: Host, plan: BuildPlan, guest: Guest, fence: int) -> None:
         message = f"the disk of server {plan.server_id} is not on this host any more"
         raise HostFault(message, code="no_disk", retriable=False)
     networks = host.networks.attach(plan)
-    mark = Mark(host.cloud_id, plan.server_id, guest.fence, committed=True, applied=fence)
+    mark = host.mark(guest, applied=fence)
     with DEFINE:
         host.guests.forget_saved(plan.server_id)
         host.guests.define(plan.server_id, host.definition(plan, mark, networks))

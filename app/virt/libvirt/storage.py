@@ -1,7 +1,8 @@
 """A guest's files: disk and config drive, named by fence, and who owns them.
 
 Files appear complete or not at all: written under a temporary name, synced, renamed. The folder
-of a server holds `owner.json`, `disk-<fence>.qcow2`, `config-<fence>.iso` and the console's log.
+of a server holds `owner.json`, `disk-<fence>.qcow2`, `config-<fence>.iso`, the console's log and,
+while it is rescued, `rescue-<fence>.qcow2`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import os
 import re
 import shutil
 import threading
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.domain.message import BuildPlan
@@ -23,10 +25,11 @@ from app.virt.libvirt.connection import translated
 
 QEMU_IMG_SECONDS = 120
 GIB = 1024**3
-_FENCED = re.compile(r"(?:disk|config)-(\d+)\.(?:qcow2|iso)\Z")
+_FENCED = re.compile(r"(disk|config|rescue)-(\d+)\.(?:qcow2|iso)\Z")
 _OWNER = "owner.json"
 FOLDER, OVERLAY = Step("disk.folder"), Step("disk.overlay")
 NAME, CONFIG_DRIVE = Step("disk.name"), Step("disk.config-drive")
+RESCUE_OVERLAY, RESCUE_NAME = Step("rescue.overlay"), Step("rescue.name")
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,10 @@ class Storage:
         """Where the config drive built at `fence` lies."""
         return self._folder(server_id) / f"config-{fence}.iso"
 
+    def rescue(self, server_id: str, fence: int) -> Path:
+        """Where the rescue disk made at `fence` lies."""
+        return self._folder(server_id) / f"rescue-{fence}.qcow2"
+
     def console_log(self, server_id: str) -> Path:
         """Where the serial console is logged; older parts have `.0`, `.1` … added."""
         return self._folder(server_id) / "console.log"
@@ -67,17 +74,40 @@ class Storage:
             with FOLDER:
                 self._claim(plan)
             disk = self.disk(plan.server_id, plan.fence)
-            temporary = disk.with_name(f".{disk.name}.part")
-            try:
-                with OVERLAY:
-                    _overlay(plan, base, temporary, cancel)
-                with NAME:
-                    _settle(temporary, disk)
-            finally:
-                temporary.unlink(missing_ok=True)
+            _make(disk, OVERLAY, NAME, lambda path: _overlay(plan, base, path, cancel))
             drive = self.config_drive(plan.server_id, plan.fence)
             with CONFIG_DRIVE:
                 _write(drive, config_drive(plan))
+
+    def create_rescue(
+        self, plan: BuildPlan, base: BaseImage | None, cancel: threading.Event | None = None
+    ) -> None:
+        """Make the rescue disk of `plan`, as large as its image; raises as `create` does."""
+        small = replace(plan, resources=replace(plan.resources, disk_gb=0))
+        with translated("create the rescue disk", plan.server_id):
+            disk = self.rescue(plan.server_id, plan.fence)
+            _make(
+                disk, RESCUE_OVERLAY, RESCUE_NAME, lambda path: _overlay(small, base, path, cancel)
+            )
+
+    def keep_only(self, server_id: str, kinds: tuple[str, ...], fence: int) -> None:
+        """Remove the server's files of these kinds ("disk", "config", "rescue") and other fences.
+
+        No file is of the fence 0.
+        """
+        with translated("remove old disks", server_id):
+            for path in self._folder(server_id).iterdir():
+                found = _FENCED.match(path.name)
+                if found and found[1] in kinds and int(found[2]) != fence:
+                    path.unlink(missing_ok=True)
+
+    def discard(self, server_id: str, kinds: tuple[str, ...], fence: int) -> None:
+        """Remove the server's files of these kinds and that fence."""
+        with translated("remove new disks", server_id):
+            for kind in kinds:
+                suffix = "iso" if kind == "config" else "qcow2"
+                path = self._folder(server_id) / f"{kind}-{fence}.{suffix}"
+                path.unlink(missing_ok=True)
 
     def remove(self, server_id: str, fence: int) -> None:
         """Remove the server's files, if they are ours. Raises HostFault "newer_fence"."""
@@ -100,7 +130,7 @@ class Storage:
         if not folder.is_dir() or not self._ours(folder):
             return 0
         found = [_FENCED.match(path.name) for path in folder.iterdir()]
-        return max([int(match[1]) for match in found if match], default=0)
+        return max([int(match[2]) for match in found if match], default=0)
 
     def servers(self) -> tuple[str, ...]:
         """Servers of this cloud that have files here."""
@@ -160,6 +190,18 @@ def _overlay(
         message = f"flavor {plan.flavor_name} has no disk and there is no image"
         raise HostFault(message, code="no_disk", retriable=False)
     run([*argv, str(path), str(size)], QEMU_IMG_SECONDS, cancel)
+
+
+def _make(path: Path, make: Step, name: Step, write: Callable[[Path], None]) -> None:
+    """Have `write` make the file under a temporary name, and then give it its own."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with make:
+            write(temporary)
+        with name:
+            _settle(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _write(path: Path, content: bytes) -> None:

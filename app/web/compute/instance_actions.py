@@ -35,6 +35,9 @@ _NOVA_EVENTS = {
     "unpause": "compute_unpause_instance",
     "suspend": "compute_suspend_instance",
     "wake": "compute_resume_instance",
+    "rebuild": "compute_rebuild_instance",
+    "rescue": "compute_rescue_instance",
+    "unrescue": "compute_unrescue_instance",
     "password": "compute_set_admin_password",
     "crash_dump": "compute_trigger_crash_dump",
 }

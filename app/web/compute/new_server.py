@@ -14,7 +14,7 @@ from app.domain.caller import Caller
 from app.domain.new_servers import FlavorCopy, NewServers, WantedNic
 from app.domain.resources import Resources
 from app.errors import Invalid, NotFound
-from app.models import Flavor, Image
+from app.models import Flavor, Image, Server
 from app.store import flavors, images, keypairs, networks, server_groups, server_metadata
 from app.web.body import is_true
 from app.web.compute import destination, personality, security_groups
@@ -29,11 +29,11 @@ _UNSUPPORTED = {
 def parse(session: Session, caller: Caller, body: dict[str, Any]) -> NewServers:
     """What `body` (a checked one) asks for. Raises Invalid, naming the field."""
     wanted = body["server"]
-    _refuse_unsupported(wanted)
+    refuse_unsupported(wanted)
     low, high = _counts(wanted)
     flavor = _flavor(session, caller, str(wanted["flavorRef"]))
     image = _image(session, caller, wanted)
-    _fits(flavor, image)
+    fits(flavor, image)
     place = destination.parse(session, wanted)
     key = wanted.get("key_name")
     security_groups.check(caller, wanted)
@@ -52,9 +52,9 @@ def parse(session: Session, caller: Caller, body: dict[str, Any]) -> NewServers:
         metadata=metadata,
         files=personality.parse(session, caller, wanted.get("personality"), "server"),
         image_properties=images.for_guests(image),
-        user_data=_user_data(wanted.get("user_data")),
+        user_data=user_data(wanted.get("user_data")),
         key_name=key,
-        public_key=_public_key(session, caller, key),
+        public_key=public_key(session, caller, key),
         config_drive=is_true(wanted.get("config_drive") or False),
         disk_config=wanted.get("OS-DCF:diskConfig", "MANUAL"),
         scheduler_hints=hints,
@@ -67,10 +67,11 @@ def parse(session: Session, caller: Caller, body: dict[str, Any]) -> NewServers:
     )
 
 
-def _refuse_unsupported(wanted: dict[str, Any]) -> None:
+def refuse_unsupported(wanted: dict[str, Any], where: str = "server") -> None:
+    """Raise Invalid for what a version allows and this cloud cannot do."""
     for name, because in _UNSUPPORTED.items():
         if wanted.get(name):
-            raise Invalid(f"Invalid input for field server.{name}: {because}")
+            raise Invalid(f"Invalid input for field {where}.{name}: {because}")
 
 
 def _counts(wanted: dict[str, Any]) -> tuple[int, int]:
@@ -128,6 +129,11 @@ def _image(session: Session, caller: Caller, wanted: dict[str, Any]) -> Image:
         )
     if not ref:
         raise Invalid("Invalid imageRef provided: servers boot from an image here.")
+    return usable_image(session, caller, ref)
+
+
+def usable_image(session: Session, caller: Caller, ref: str) -> Image:
+    """The image, which the caller sees and which has its data. Raises Invalid."""
     try:
         image = images.get(session, caller, ref)
     except NotFound as error:
@@ -157,7 +163,8 @@ def _only_the_image(device: dict[str, Any], ref: str) -> str:
     return str(image)
 
 
-def _fits(flavor: Flavor, image: Image) -> None:
+def fits(flavor: Flavor | Server, image: Image) -> None:
+    """Raise Invalid when a guest of this size cannot have the image's disk and memory."""
     if image.min_ram > flavor.ram_mb:
         raise Invalid(
             f"Flavor's memory ({flavor.ram_mb} MiB) is too small for requested image, which "
@@ -215,17 +222,19 @@ def _group(session: Session, caller: Caller, hints: dict[str, Any]) -> str | Non
         raise Invalid(error.message) from error
 
 
-def _user_data(given: str | None) -> str | None:
+def user_data(given: str | None, field: str = "server.user_data") -> str | None:
+    """What was given, if it is base64. Raises Invalid."""
     if given is None:
         return None
     try:
         base64.b64decode(re.sub(r"\s", "", given), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise Invalid("Invalid input for field server.user_data: is not base64") from error
+        raise Invalid(f"Invalid input for field {field}: is not base64") from error
     return given
 
 
-def _public_key(session: Session, caller: Caller, name: str | None) -> str | None:
+def public_key(session: Session, caller: Caller, name: str | None) -> str | None:
+    """The text of the caller's key of that name. Raises Invalid."""
     if name is None:
         return None
     try:
@@ -234,9 +243,9 @@ def _public_key(session: Session, caller: Caller, name: str | None) -> str | Non
         raise Invalid("Invalid key_name provided.") from error
 
 
-def address(wanted: dict[str, Any], field: str, version: int) -> str | None:
+def address(wanted: dict[str, Any], field: str, version: int, where: str = "server") -> str | None:
     """The address in `field` in its shortest form; None for an empty one. Raises Invalid."""
-    return _ip(wanted.get(field) or None, f"server.{field}", version)
+    return _ip(wanted.get(field) or None, f"{where}.{field}", version)
 
 
 def _ip(given: str | None, field: str, version: int) -> str | None:

@@ -170,6 +170,52 @@ def _server_change(version: Version) -> Schema:
     return Schema(f"ServerChange{version[0]}.{version[1]}", only({"server": only({}, allowed)}))
 
 
+_REBUILD: dict[str, Json] = {
+    **_CHANGES,
+    "metadata": METADATA,
+    "adminPass": {"type": "string", "maxLength": 255},
+    "preserve_ephemeral": BOOLEAN,
+}
+_REBUILD_SINCE: tuple[tuple[Version, dict[str, Json]], ...] = (
+    ((2, 1), {"personality": PERSONALITY}),
+    ((2, 19), {"description": _DESCRIPTION}),
+    ((2, 54), {"key_name": {"anyOf": [NAME, _NULL]}}),
+    ((2, 57), {"user_data": _USER_DATA}),
+    ((2, 63), {"trusted_image_certificates": {"type": ["array", "null"]}}),
+    ((2, 90), {"hostname": _HOSTNAME}),
+    ((2, 94), {"hostname": _FQDN}),
+)
+
+
+def rebuild(version: Version) -> Schema:
+    """The body of a rebuild at this microversion."""
+    return _rebuild(max(since for since, _ in _REBUILD_SINCE if since <= version))
+
+
+@functools.cache
+def _rebuild(version: Version) -> Schema:
+    optional = dict(_REBUILD)
+    for since, more in _REBUILD_SINCE:
+        optional |= more if since <= version else {}
+    if version >= (2, 57):
+        optional.pop("personality")
+    name = f"rebuild{version[0]}.{version[1]}"
+    return Schema(name, only({"rebuild": only({"imageRef": UUID}, optional)}))
+
+
+RESCUE = Schema(
+    "rescue",
+    only(
+        {
+            "rescue": {
+                "anyOf": [
+                    only({}, {"adminPass": _TEXT, "rescue_image_ref": UUID}),
+                    _NULL,
+                ]
+            }
+        }
+    ),
+)
 METADATA_ITEMS = Schema("ServerMetadata", only({"metadata": METADATA}))
 METADATA_ITEM = Schema(
     "ServerMetadataItem", only({"meta": {**METADATA, "minProperties": 1, "maxProperties": 1}})

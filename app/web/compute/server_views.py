@@ -58,6 +58,18 @@ def changed(
     return shown | _groups(server, extras, to)
 
 
+def rebuilt(
+    server: Server, extras: Extras, progress: Mapping[str, int], password: str, to: Audience
+) -> dict[str, Any]:
+    """A server as the answer to its rebuild."""
+    shown = changed(server, extras, progress, to) | {"adminPass": password}
+    if to.version >= (2, 54):
+        shown["key_name"] = server.key_name
+    if to.version >= (2, 57):
+        shown["user_data"] = server.user_data
+    return shown
+
+
 def whole(
     server: Server, extras: Extras, progress: Mapping[str, int], to: Audience
 ) -> dict[str, Any]:
