@@ -21,6 +21,7 @@ ADVICE = {
     "hypervisor_away": "an operator should look at libvirtd on the host; then ask again",
     "image_corrupt": "upload the image again",
     "image_format": "upload the image as qcow2 or raw",
+    "image_gone": "ask for another image, if it is still wanted",
     "image_missing": "choose an image that exists",
     "image_too_big": "choose a flavor with a larger disk",
     "no_address": "choose another network, or delete servers that hold addresses",

@@ -105,6 +105,19 @@ class ImageSource:
         return replace(self, url=image_url(api_url, self.id))
 
 
+@dataclass(frozen=True)
+class ImageTarget:
+    """Where a host sends the data of an image that it makes; `token` is good for that alone."""
+
+    id: str
+    url: str
+    token: str
+
+    def at(self, api_url: str) -> ImageTarget:
+        """The same image, at where the API is for another machine."""
+        return replace(self, url=image_url(api_url, self.id))
+
+
 def image_url(api_url: str, image_id: str) -> str:
     """Where the API that is at `api_url` has an image's data."""
     return f"{api_url.rstrip('/')}/image/v2/images/{image_id}/file"
@@ -158,8 +171,8 @@ class HostMessage:
 class Outcome:
     """What a host found or did. `result` is one of RESULTS.
 
-    `fence` in `known_fence` is set for `stale`; `power_state` is Nova's number (0 none,
-    1 running, 3 paused, 4 shut down, 6 crashed, 7 suspended).
+    `known_fence` is set for `stale`; `found` is what the effect has to tell; `power_state` is
+    Nova's number (0 none, 1 running, 3 paused, 4 shut down, 6 crashed, 7 suspended).
     """
 
     key: Key
@@ -169,6 +182,7 @@ class Outcome:
     fault: Fault | None = None
     power_state: int = 0
     known_fence: int | None = None
+    found: dict[str, Any] = field(default_factory=dict)
     request_id: str = ""
     version: int = field(default_factory=newest)
 

@@ -45,6 +45,8 @@ STATUS_BY_TASK = {
     (STOPPED, "rebuilding"): "REBUILD",
     (ERROR, "rebuilding"): "REBUILD",
 }
+LABELLED = frozenset({ACTIVE, STOPPED, PAUSED, SUSPENDED})
+"""Where metadata and tags may change, and images be made."""
 WITH_GUEST = frozenset({ACTIVE, STOPPED, PAUSED, SUSPENDED, RESCUED})
 """Where an idle server's host must have a guest of it."""
 
@@ -126,6 +128,15 @@ KINDS = {
         Kind("rebuild", "rebuild", _BOOTABLE, "rebuilding", end=ACTIVE, slow=True),
         Kind("rescue", "rescue", _BOOTABLE, "rescuing", end=RESCUED, slow=True),
         Kind("unrescue", "unrescue", frozenset({RESCUED}), "unrescuing", end=ACTIVE),
+        Kind(
+            "createImage",
+            "snapshot",
+            LABELLED,
+            "image_snapshot_pending",
+            slow=True,
+            guarded=False,
+        ),
+        Kind("createBackup", "snapshot", LABELLED, "image_backup", slow=True, guarded=False),
         Kind("changePassword", "password", _ACTIVE, "updating_password", end=ACTIVE),
         Kind("trigger_crash_dump", "crash_dump", _RUNS, None, needs_host=True),
     )
@@ -133,9 +144,6 @@ KINDS = {
 SILENT = frozenset(kind.name for kind in KINDS.values() if kind.task_state is None)
 RESTORE = Kind("restore", "", frozenset({SOFT_DELETED}), None)
 """There is no soft delete here, so it is refused in every state."""
-
-
-LABELLED = frozenset({ACTIVE, STOPPED, PAUSED, SUSPENDED})
 
 
 def check_label(verb: str, server_id: str, vm_state: str, task_state: str | None) -> None:

@@ -7,12 +7,35 @@ from collections.abc import Sequence
 
 from itsdangerous import BadData, URLSafeTimedSerializer
 
-_SALT = "novella.image.read"
+_SALT, _WRITE_SALT = "novella.image.read", "novella.image.write"
 
 
-def _serializer(keys: Sequence[str]) -> URLSafeTimedSerializer:
+def _serializer(keys: Sequence[str], salt: str = _SALT) -> URLSafeTimedSerializer:
     # itsdangerous wants the newest key last: that one signs, all of them verify.
-    return URLSafeTimedSerializer(list(reversed(keys)), salt=_SALT)
+    return URLSafeTimedSerializer(list(reversed(keys)), salt=salt)
+
+
+def make_upload_token(
+    keys: Sequence[str], image_id: str, file_name: str, valid_seconds: int
+) -> str:
+    """A token that lets its bearer send `image_id` its data, once, as the file `file_name`."""
+    until = int(time.time()) + valid_seconds
+    held = {"image": image_id, "file": file_name, "until": until}
+    return str(_serializer(keys, _WRITE_SALT).dumps(held))
+
+
+def upload_named(keys: Sequence[str], token: str, image_id: str) -> str | None:
+    """The file that `token` lets its bearer send as the data of `image_id`; None for none."""
+    try:
+        held = _serializer(keys, _WRITE_SALT).loads(token)
+    except BadData:
+        return None
+    good = (
+        isinstance(held, dict)
+        and held.get("image") == image_id
+        and float(held.get("until", 0)) > time.time()
+    )
+    return str(held["file"]) if good else None
 
 
 def make_token(keys: Sequence[str], image_id: str, action_id: str, valid_seconds: int) -> str:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.domain.message import DO, UNDO, Fault, Key
 from app.domain.states import CANCELLED, FAILED, RUNNING, SUCCEEDED
-from app.models import Action, ActionEvent, Server, now
+from app.models import Action, ActionEvent, Image, Server, now
 from app.sealing import SEALED
 from app.store.database import clock
 
@@ -255,9 +255,20 @@ def finish(
         action.message = None
     if fault is not None:
         action.fault = asdict(fault)
+    if state != SUCCEEDED and (made := action.args.get("made_image")):
+        _drop_image(session, str(made))
     if _PASSING & set(action.args):
         action.args = {name: it for name, it in action.args.items() if name not in _PASSING}
     server.task_state = None
+
+
+def _drop_image(session: Session, image_id: str) -> None:
+    """An image that will not get its data is deleted; web removes what of it came."""
+    session.execute(
+        update(Image)
+        .where(Image.id == image_id, Image.status == "saving")
+        .values(status="deleted", deleted_at=now())
+    )
 
 
 def turn_back(

@@ -16,7 +16,19 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import URL, Connection, create_engine, func, inspect, make_url, select, text, update
+from sqlalchemy import (
+    URL,
+    Connection,
+    and_,
+    create_engine,
+    func,
+    inspect,
+    make_url,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -117,8 +129,9 @@ def _snapshot(kind: str, connection: Connection) -> Snapshot:
     try:
         revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
         cloud_id = connection.scalar(select(Cloud.id))
+        used = and_(Image.status.in_(("active", "deactivated")), Image.file_name.is_not(None))
         complete = select(Image.file_name, func.coalesce(Image.size, 0)).where(
-            Image.file_name == Image.id
+            or_(Image.file_name == Image.id, used)
         )
         images = tuple((str(row[0]), int(row[1])) for row in connection.execute(complete))
     except SQLAlchemyError as error:

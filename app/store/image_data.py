@@ -1,7 +1,8 @@
 """The way of an image's data: queued, saving, active; or queued, uploading (staged), active.
 
-While data comes in, `file_name` is the draft that grows; once all of it is there, it is the
-image's own id. So a row tells a staged image from one that is being staged.
+While data comes in, `file_name` is the draft (`….part`) that grows; once all of it is there, it is
+the image's own id. So a row tells a staged image from one that is being staged. An image that is
+made of a server has the file `<id>.<fence>` from its beginning; the server's host sends it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ class Way:
 UPLOAD = Way(images.SAVING, images.ACTIVE)
 STAGE = Way(images.UPLOADING, images.UPLOADING)
 _INCOMING = (images.SAVING, images.UPLOADING)
+DRAFT = ".part"
+"""What the names of drafts end with."""
 
 
 @dataclass(frozen=True)
@@ -137,9 +140,35 @@ def has_file(session: Session, image_id: str) -> bool:
 def incoming(session: Session) -> list[tuple[str, str]]:
     """Ids and drafts of all images whose data comes in, or came until its process died."""
     query = select(Image.id, Image.file_name).where(
-        Image.status.in_(_INCOMING), Image.file_name != Image.id
+        Image.status.in_(_INCOMING), Image.file_name.like(f"%{DRAFT}")
     )
     return [(row.id, row.file_name or "") for row in session.execute(query)]
+
+
+def awaited(session: Session, image_id: str, file_name: str) -> Image:
+    """The image made of a server that waits for the file of that name, locked.
+
+    Raises NotFound when it has its data, was deleted, or is another request's.
+    """
+    mine = (Image.id == image_id, Image.status == images.SAVING, Image.file_name == file_name)
+    image = session.scalars(select(Image).where(*mine).with_for_update()).first()
+    if image is None:
+        raise NotFound(f"Image {image_id} waits for no data")
+    return image
+
+
+def unwanted(session: Session) -> list[tuple[str, str]]:
+    """Ids and files of images that were deleted where the image store is not."""
+    query = select(Image.id, Image.file_name).where(
+        Image.status == images.DELETED, Image.file_name.is_not(None)
+    )
+    return [(row.id, str(row.file_name)) for row in session.execute(query)]
+
+
+def removed(session: Session, image_id: str) -> None:
+    """The file of a deleted image is gone."""
+    deleted = (Image.id == image_id, Image.status == images.DELETED)
+    session.execute(update(Image).where(*deleted).values(file_name=None))
 
 
 def _holds(image_id: str, draft: str) -> ColumnElement[bool]:

@@ -194,7 +194,8 @@ def delete(session: Session, caller: Caller, image_id: str) -> str | None:
     image = for_change(session, caller, image_id)
     if image.protected:
         raise Forbidden(f"Image {image_id} is protected and cannot be deleted.")
-    file_name = image.file_name if image.file_name == image.id else None  # drafts end by themselves
+    draft = image.file_name is not None and image.file_name.endswith(".part")
+    file_name = None if draft else image.file_name  # drafts end by themselves
     image.status, image.file_name = DELETED, None
     image.deleted_at = now()
     return file_name

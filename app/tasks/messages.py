@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -13,6 +13,7 @@ from app.domain.message import (
     OLDEST,
     HostMessage,
     ImageSource,
+    ImageTarget,
     Key,
     common,
     image_url,
@@ -20,7 +21,7 @@ from app.domain.message import (
     to_message,
 )
 from app.errors import Bug
-from app.images.access import make_token
+from app.images.access import make_token, make_upload_token
 from app.images.keys import load_keys
 from app.models import Action, Cleanup, Host, Server
 from app.store import plans
@@ -57,9 +58,21 @@ def for_stage(session: Session, action: Action, server: Server, host: Host) -> d
 def _args(action: Action) -> dict[str, Any]:
     """What of the request its host needs to know, in clear."""
     args = {name: action.args[name] for name in _TOLD if name in action.args}
+    if file_name := action.args.get("file_name"):
+        args["upload"] = asdict(_target(str(action.args["made_image"]), str(file_name)))
     if sealed := action.args.get(sealing.SEALED):
         args |= sealing.opened(load_keys(settings().path("keys")), sealed)
     return args
+
+
+def _target(image_id: str, file_name: str) -> ImageTarget:
+    configured = settings()
+    keys, seconds = load_keys(configured.path("keys")), int(configured.accept_deadline)
+    return ImageTarget(
+        id=image_id,
+        url=image_url(configured.public_url or configured.api_url, image_id),
+        token=make_upload_token(keys, image_id, file_name, seconds),
+    )
 
 
 def for_cleanup(session: Session, cleanup: Cleanup, host: Host) -> dict[str, Any]:

@@ -75,6 +75,8 @@ WORKFLOWS = {
         Workflow("rebuild", (Step("rebuild", on_host=True, slow=True),)),
         Workflow("rescue", (Step("rescue", on_host=True, slow=True),)),
         Workflow("unrescue", (Step("unrescue", on_host=True),)),
+        Workflow("createImage", (Step("snapshot", on_host=True, slow=True),)),
+        Workflow("createBackup", (Step("snapshot", on_host=True, slow=True),)),
         Workflow("changePassword", (Step("password", on_host=True),)),
         Workflow("trigger_crash_dump", (Step("crash_dump", on_host=True),)),
         Workflow("sync", (Step("report", on_host=True),)),

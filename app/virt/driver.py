@@ -10,6 +10,7 @@ with (host name, cloud id, Settings).
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from threading import Event
 from typing import Protocol
 
@@ -122,6 +123,16 @@ class Driver(Protocol):
 
     def unrescue(self, plan: BuildPlan, fence: int) -> Guest:
         """Run the guest from its own disk again; the rescue disk goes."""
+
+    def snapshot(self, server_id: str, fence: int, cancel: Event, report: Report) -> Path:
+        """A qcow2 file that stands alone, with the guest's disk as it is at one moment.
+
+        The guest goes on meanwhile. Repeated at its fence it may be the same file;
+        `discard_snapshot` removes it, and so does `destroy`.
+        """
+
+    def discard_snapshot(self, server_id: str, fence: int) -> None:
+        """Remove what a snapshot at this fence has left; no-op when there is nothing."""
 
     def destroy(self, server_id: str, fence: int) -> None:
         """Remove guest, disks, config drive, DHCP entry and console log, of fences ≤ `fence`.

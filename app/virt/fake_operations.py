@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from pathlib import Path
 from threading import Event
 
 from app.domain.guest import CRASHED, PAUSED, RUNNING, SHUTDOWN, Diagnostics, DiskUse, Guest, NicUse
@@ -10,6 +12,13 @@ from app.errors import Cancelled, HostFault
 from app.virt.driver import Report
 from app.virt.fake_guests import FakeGuests, shown
 from app.virt.fake_host import FakeGuest
+
+MIB = 1 << 20
+EMPTY_QCOW2 = struct.pack(
+    ">4sIQIIQIIQQIIQQQQII", b"QFI\xfb", 3, 0, 0, 16, MIB, 0, 1, 3 << 16, 1 << 16, 1, 0, 0, 0, 0, 0,
+    4, 104,
+).ljust(4 << 16, b"\0")  # fmt: skip
+"""A disk of 1 MiB without data, as far as its header tells."""
 
 
 class FakeOperations(FakeGuests):
@@ -106,6 +115,22 @@ class FakeOperations(FakeGuests):
             report(percent, "pretending")
             if cancel.wait(self._delay / 5) if self._delay else cancel.is_set():
                 raise Cancelled(f"work on server {server_id} cancelled")
+
+    def snapshot(self, server_id: str, fence: int, cancel: Event, report: Report) -> Path:
+        """See the contract: an empty disk of 1 MiB; takes `fake_delay` seconds."""
+        self._faults.check("snapshot")
+        self._committed(self._host.read(), server_id, fence)
+        self._pass_time(server_id, cancel, report)
+        path = self._snapshot(server_id, fence)
+        path.write_bytes(EMPTY_QCOW2)
+        return path
+
+    def discard_snapshot(self, server_id: str, fence: int) -> None:
+        """See the contract."""
+        self._snapshot(server_id, fence).unlink(missing_ok=True)
+
+    def _snapshot(self, server_id: str, fence: int) -> Path:
+        return self._host.path.with_name(f"snapshot-{server_id}-{fence}.qcow2")
 
     def has_agent(self, server_id: str) -> bool:
         """True, unless a fault is due."""

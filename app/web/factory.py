@@ -102,6 +102,7 @@ def _namespaces() -> list[Namespace]:
         flavor_extra_specs,
         flavors,
         hypervisors,
+        image_actions,
         image_metadata,
         instance_actions,
         keypairs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import threading
 import time
@@ -17,11 +18,13 @@ from app.domain.guest import PAUSED, RUNNING, SHUTDOWN
 from app.domain.message import BuildPlan, ImageSource
 from app.domain.resources import Resources
 from app.errors import Cancelled, HostFault
+from app.images.inspect import virtual_size
 from app.virt.driver import Driver
 from tests.cloud import eventually
 from tests.integration.virt_fixtures import Hypervisor
 
 pytest_plugins = ["tests.integration.virt_fixtures"]
+MIB = 1 << 20
 
 
 def spawn(driver: Driver, plan: BuildPlan, cancel: threading.Event | None = None) -> Any:
@@ -282,6 +285,46 @@ def test_a_rescued_guest_survives_a_stop_and_goes_back_to_its_disk(hypervisor: H
     assert disks_of(hypervisor, plan) in ([], ["config-5.iso", "disk-5.qcow2"])
     driver.destroy(plan.server_id, 10)
     assert_nothing(driver)
+
+
+def test_a_snapshot_stands_alone_whatever_the_guest_does(hypervisor: Hypervisor):
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    running(driver, plan)
+    sid = plan.server_id
+    fence = itertools.count(6)
+    changes: list[Callable[[], Any]] = [
+        lambda: None,
+        lambda: driver.pause(plan, next(fence), False),
+        lambda: driver.unpause(sid, next(fence)),
+        lambda: driver.suspend(sid, next(fence), never()),
+        lambda: driver.stop(sid, next(fence), 0, never()),
+    ]
+    for change in changes:
+        change()
+        before, at = driver.find(sid), next(fence)
+        for _ in range(2):
+            path = driver.snapshot(sid, at, never(), quiet)
+        assert virtual_size(path, "qcow2", 1 << 40) == ((1 << 30) if hypervisor.is_libvirt else MIB)
+        assert driver.find(sid) == before
+        for _ in range(2):
+            driver.discard_snapshot(sid, at)
+        assert not path.exists()
+    with pytest.raises(HostFault) as caught:
+        driver.snapshot(sid, 4, never(), quiet)
+    assert caught.value.code == "newer_fence"
+
+
+def test_a_cancelled_snapshot_leaves_nothing(hypervisor: Hypervisor):
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    before = running(driver, plan)
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(Cancelled):
+        driver.snapshot(plan.server_id, 6, cancel, quiet)
+    assert driver.find(plan.server_id) == before
+    assert not list(hypervisor.folder.rglob("*snapshot*"))
+    if hypervisor.is_libvirt:  # and the next one is not in its way
+        assert driver.snapshot(plan.server_id, 7, never(), quiet).exists()
 
 
 def test_a_late_power_change_does_not_undo_a_later_one(hypervisor: Hypervisor):

@@ -14,6 +14,7 @@ from tests.integration import (
     test_steps_power,
     test_steps_rebuild,
     test_steps_removal,
+    test_steps_snapshot,
 )
 from tests.integration.step_flows import AMBIENT
 
@@ -23,6 +24,7 @@ FLOWS = (
     *test_steps_pausing.FLOWS,
     *test_steps_rebuild.FLOWS,
     *test_steps_removal.FLOWS,
+    *test_steps_snapshot.FLOWS,
 )
 WALKED = {moment for flow in FLOWS for moment in flow.moments}
 OUT_OF_REACH = {"start.wake"}

@@ -273,3 +273,36 @@ def test_a_rescue_answers_with_a_password_and_its_image_must_be_there(site: Site
     assert shown["status"] == "RESCUE"
     assert act(site, server, {"rescue": None}).status_code == 409
     assert act(site, server, {"unrescue": None}).status_code == 202
+
+
+def test_a_snapshot_tells_its_image_as_its_version_does(site: Site) -> None:
+    server = site.built()
+    site.set_server(server, locked="owner")
+    for body, field in (
+        ({"createImage": {}}, "name"),
+        ({"createImage": {"name": " "}}, "createImage.name"),
+        ({"createImage": {"name": "a", "metadata": {"k": 1}}}, "createImage.metadata"),
+        ({"createBackup": {"name": "a", "backup_type": "daily"}}, "rotation"),
+        ({"createBackup": {"name": "a", "backup_type": "daily", "rotation": -1}}, "rotation"),
+    ):
+        refused = act(site, server, body)
+        assert (refused.status_code, field in message(refused)) == (400, True), refused.text
+    old = act(site, server, {"createImage": {"name": "a"}})
+    assert (old.status_code, old.data) == (202, b"")
+    path = "/image/v2/images/" + old.headers["Location"].rsplit("/", 1)[-1]
+    shown = site.get(path).json
+    assert (shown["status"], shown["image_type"], shown["visibility"]) == (
+        "saving", "snapshot", "private",
+    )  # fmt: skip
+    busy = act(site, server, {"createImage": {"name": "a"}})
+    assert message(busy) == (
+        f"Cannot 'createImage' instance {server} while it is in task_state image_snapshot_pending"
+    )
+    act(site, server, {"os-resetState": {"state": "active"}}, "admin")
+    assert site.get(path).status_code == 404, "its request was ended"
+    body = {"createBackup": {"name": "a", "backup_type": "daily", "rotation": "1"}}
+    new = act(site, server, body, version="2.45")
+    assert (new.status_code, list(new.json)) == (202, ["image_id"])
+    assert site.get(f"{SERVERS}/{server}").json["server"]["OS-EXT-STS:task_state"] == "image_backup"
+    site.set_server(server, vm_state="error", task_state=None)
+    assert act(site, server, body).status_code == 409

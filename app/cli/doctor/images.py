@@ -20,7 +20,8 @@ from app.store.audit.images import ImageRow
 
 SMALL = 64 << 20
 DAY_SECONDS = 86400.0
-_OWN_NAME = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(\.[0-9a-f]+\.part)?")
+_OWN_NAME = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(\.[0-9a-f]+(\.part)?)?")
+_ID = 36
 _AGAIN = "upload the image again, or restore its file from a backup"
 
 
@@ -96,7 +97,7 @@ class ImageCheck:
                 continue
             if path.stat().st_mtime > old:
                 continue
-            image = by_id.get(path.name)
+            image = by_id.get(path.name[:_ID])
             subject = f"file {path.name}"
             if image is not None and image.status == rows.DELETED:
                 fix = Fix("removes the file", partial(_remove, path=path))
@@ -111,7 +112,7 @@ class ImageCheck:
 
 
 def _remove(session: Session, path: Path) -> bool:
-    if not images.is_deleted(session, path.name):
+    if not images.is_deleted(session, path.name[:_ID]):
         return False
     store.remove(path.parent, path.name)
     return True

@@ -9,7 +9,7 @@ from app.domain.guest import CRASHED, RUNNING, SHUTDOWN
 from app.domain.message import DONE, Fault, Outcome
 from app.domain.states import ACTIVE, KINDS, PAUSED, STOPPED
 from app.models import Action, Server
-from app.store import actions, endings
+from app.store import actions, endings, snapshots
 from app.tasks.workflow import WORKFLOWS
 
 UNUSABLE = frozenset({"half_done", "worker_died", "deadline", "bug"})
@@ -26,6 +26,9 @@ def settled(session: Session, action: Action, server: Server, outcome: Outcome) 
     if following is not None:
         actions.end_event(session, action)
         actions.enter(session, action, server, following.name, slow=following.slow)
+        return
+    if action.args.get("made_image") and not snapshots.finished(session, action, outcome.found):
+        failed(session, action, server, Fault("image_gone", "the image was deleted meanwhile"))
         return
     vm_state = end_of(action, server, outcome.power_state)
     endings.power(session, action, server, vm_state, outcome.power_state)

@@ -86,7 +86,10 @@ class Agent:
             log.error("cannot load the driver", host=self.name, error=error.message)
             os._exit(EXIT_CONFIG)
         effects = Effects(
-            self.driver, float(self.settings.shutdown_seconds), self.settings.cloud_url
+            self.driver,
+            float(self.settings.shutdown_seconds),
+            self.settings.cloud_url,
+            self.settings.tls_ca,
         )
         self.intake = Intake(self.name, self.journal, effects, Room(self.settings.builds_per_host))
         while not self._open():

@@ -3,33 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MethodType
+from typing import Any
 
-from app.domain.message import ABSENT, DONE, NOT_COMMITTED, BuildPlan, HostMessage
+from app.domain.message import (
+    ABSENT,
+    DONE,
+    NOT_COMMITTED,
+    BuildPlan,
+    HostMessage,
+    ImageTarget,
+    known,
+)
 from app.errors import Bug, HostFault
+from app.failpoints import Step
+from app.images import upload
 from app.tasks.host.running import Running
 from app.virt.driver import Driver
+
+SEND = Step("snapshot.send")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An effect's result (one of RESULTS) and the guest's power state after it."""
+    """An effect's result (one of RESULTS), the guest's power state after it, what it found."""
 
     result: str = DONE
     power_state: int = 0
+    found: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Effects:
     """The effects on one host; `shutdown_seconds` is how long a guest may take to shut down.
 
-    `cloud_url`, unless empty, is where this host reaches the API, whatever messages say.
+    `cloud_url`, unless empty, is where this host reaches the API, whatever messages say; `ca` has
+    the certificates that it trusts there, unless public ones.
     """
 
     driver: Driver
     shutdown_seconds: float
     cloud_url: str = ""
+    ca: Path | None = None
 
     def of(self, stage: str) -> Callable[[HostMessage, Running], Answer]:
         """The effect of that stage. Raises Bug for a stage that hosts do not have."""
@@ -107,6 +124,21 @@ class Effects:
         """Run the guest from its own disk again."""
         guest = self.driver.unrescue(_plan(message), message.key.fence)
         return Answer(power_state=guest.power_state)
+
+    def snapshot(self, message: HostMessage, task: Running) -> Answer:
+        """Copy the guest's disk, and send it to where images are kept."""
+        server_id, fence = message.server_id, message.key.fence
+        target = known(ImageTarget, message.args["upload"])
+        if self.cloud_url:
+            target = target.at(self.cloud_url)
+        path = self.driver.snapshot(server_id, fence, task.cancel, task.report)
+        try:
+            with SEND:
+                found = upload.send(target, path, task.cancel, task.report, self.ca)
+        finally:
+            self.driver.discard_snapshot(server_id, fence)
+        guest = self.driver.find(server_id)
+        return Answer(power_state=guest.power_state if guest else 0, found=found)
 
     def password(self, message: HostMessage, task: Running) -> Answer:
         """Have the guest's agent set its administrator's password."""

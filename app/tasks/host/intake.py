@@ -156,7 +156,8 @@ class Intake:
             log.exception("effect failed", stage=message.key.stage)
             text = f"{message.key.stage} raised {type(error).__name__}: see the host's log"
             return self._failed(message, Fault("bug", text, retriable=True))
-        return self._outcome(message, answer.result, power_state=answer.power_state)
+        outcome = self._outcome(message, answer.result, power_state=answer.power_state)
+        return replace(outcome, found=answer.found)
 
     def _failed(self, message: HostMessage, fault: Fault) -> Outcome:
         log.warning("stage failed", stage=message.key.stage, code=fault.code, error=fault.message)

@@ -12,6 +12,7 @@ import queue
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from app.errors import Cancelled, HostFault
@@ -62,8 +63,15 @@ _spawner: _Spawner | None = None
 _lock = threading.Lock()
 
 
-def run(argv: list[str], timeout: float, cancel: threading.Event | None = None) -> str:
+def run(
+    argv: list[str],
+    timeout: float,
+    cancel: threading.Event | None = None,
+    tick: Callable[[], None] = lambda: None,
+) -> str:
     """What `argv` prints. Its arguments may show up in errors: give it no secrets.
+
+    `tick` is called every POLL_SECONDS while it runs.
 
     Raises HostFault when it fails ("disk_full" when that is why) or takes more than `timeout`
     seconds; Cancelled as soon as `cancel` is set.
@@ -76,6 +84,7 @@ def run(argv: list[str], timeout: float, cancel: threading.Event | None = None) 
             out, err = process.communicate(timeout=POLL_SECONDS)
             break
         except subprocess.TimeoutExpired:
+            tick()
             late = time.monotonic() > deadline
             if late or (cancel is not None and cancel.is_set()):
                 process.kill()

@@ -20,7 +20,17 @@ from app.errors import HostFault
 from app.failpoints import Step
 from app.images.host_cache import HostCache
 from app.virt.driver import Listener, Report
-from app.virt.libvirt import agent, build, diagnostics, kinds, pausing, power, probe, rebuild
+from app.virt.libvirt import (
+    agent,
+    build,
+    diagnostics,
+    kinds,
+    pausing,
+    power,
+    probe,
+    rebuild,
+    snapshot,
+)
 from app.virt.libvirt.connection import Connection, Link
 from app.virt.libvirt.console import read_log
 from app.virt.libvirt.events import Events
@@ -165,6 +175,14 @@ class LibvirtDriver:
     def unrescue(self, plan: BuildPlan, fence: int) -> Guest:
         """See the contract."""
         return rebuild.unrescue(self.host, plan, fence)
+
+    def snapshot(self, server_id: str, fence: int, cancel: Event, report: Report) -> Path:
+        """See the contract."""
+        return snapshot.take(self.host, server_id, fence, cancel, report)
+
+    def discard_snapshot(self, server_id: str, fence: int) -> None:
+        """See the contract."""
+        snapshot.discard(self.host, server_id, fence)
 
     def destroy(self, server_id: str, fence: int) -> None:
         """See the contract."""

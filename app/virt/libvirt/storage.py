@@ -59,6 +59,10 @@ class Storage:
         """Where the rescue disk made at `fence` lies."""
         return self._folder(server_id) / f"rescue-{fence}.qcow2"
 
+    def snapshot(self, server_id: str, fence: int) -> Path:
+        """Where the copy of the disk made at `fence` lies until it is an image."""
+        return self._folder(server_id) / f"snapshot-{fence}.qcow2"
+
     def console_log(self, server_id: str) -> Path:
         """Where the serial console is logged; older parts have `.0`, `.1` … added."""
         return self._folder(server_id) / "console.log"
@@ -199,7 +203,7 @@ def _make(path: Path, make: Step, name: Step, write: Callable[[Path], None]) -> 
         with make:
             write(temporary)
         with name:
-            _settle(temporary, path)
+            settle(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -211,12 +215,12 @@ def _write(path: Path, content: bytes) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-        _settle(temporary, path)
+        settle(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _settle(temporary: Path, path: Path) -> None:
+def settle(temporary: Path, path: Path) -> None:
     """Sync a finished file and give it its name, so that a power cut leaves all or nothing."""
     for step in (temporary, None, path.parent):
         if step is None:

@@ -38,6 +38,7 @@ _NOVA_EVENTS = {
     "rebuild": "compute_rebuild_instance",
     "rescue": "compute_rescue_instance",
     "unrescue": "compute_unrescue_instance",
+    "snapshot": "compute_snapshot_instance",
     "password": "compute_set_admin_password",
     "crash_dump": "compute_trigger_crash_dump",
 }

@@ -203,6 +203,20 @@ def _rebuild(version: Version) -> Schema:
     return Schema(name, only({"rebuild": only({"imageRef": UUID}, optional)}))
 
 
+CREATE_IMAGE = Schema(
+    "createImage", only({"createImage": only({"name": NAME}, {"metadata": METADATA})})
+)
+CREATE_BACKUP = Schema(
+    "createBackup",
+    only(
+        {
+            "createBackup": only(
+                {"name": NAME, "backup_type": _TEXT, "rotation": integer(0)},
+                {"metadata": METADATA},
+            )
+        }
+    ),
+)
 RESCUE = Schema(
     "rescue",
     only(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from flask import Response, request, send_file
@@ -12,7 +13,7 @@ from app.models import Image
 from app.store import image_data, images
 from app.store.database import reading
 from app.web import context
-from app.web.answers import nothing
+from app.web.answers import answer, nothing
 from app.web.api import Route
 from app.web.identity.tokens import DENIED
 from app.web.image import uploads
@@ -31,6 +32,8 @@ class ImageFile(Route):
     @ns.doc(consumes=[OCTETS])
     def put(self, image_id: str) -> Response:
         """Upload an image's data, as it streams; it is inspected before the image is active."""
+        if _bearer() is not None:
+            return _receive_made(image_id)
         _receive(image_id, image_data.UPLOAD)
         return nothing()
 
@@ -77,12 +80,27 @@ def _receive(image_id: str, way: image_data.Way) -> None:
     uploads.receive(context.settings(), caller, image_id, incoming, way)
 
 
+def _receive_made(image_id: str) -> Response:
+    """A host sends an image that it has made of a server; told is what was found of it."""
+    name = access.upload_named(context.web().keys.current(), _bearer() or "", image_id)
+    if name is None:
+        raise Unauthorized(DENIED)
+    incoming = uploads.Incoming(request.stream, request.content_length)
+    received = uploads.receive_made(context.settings(), image_id, name, incoming)
+    return answer(asdict(received))
+
+
+def _bearer() -> str | None:
+    given = request.authorization
+    return (given.token or "") if given is not None and given.type == "bearer" else None
+
+
 def _readable(image_id: str) -> Image:
     """The image, for whoever may see it or bears a token for its data."""
-    given = request.authorization
+    given = _bearer()
     with reading() as session:
-        if given is None or given.type != "bearer":
+        if given is None:
             return images.get(session, context.caller(), image_id)
-        if not access.check_token(context.web().keys.current(), given.token or "", image_id):
+        if not access.check_token(context.web().keys.current(), given, image_id):
             raise Unauthorized(DENIED)
         return image_data.readable(session, image_id)

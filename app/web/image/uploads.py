@@ -67,12 +67,52 @@ def _receive(
         undo.pop_all()
 
 
+def receive_made(
+    settings: Settings, image_id: str, file_name: str, incoming: Incoming
+) -> image_data.Received:
+    """Keep the data of an image that a host has made under the name that its row has.
+
+    It is of use once the host's outcome is settled; sent again, it takes the first one's place.
+    Raises NotFound when nobody waits for it.
+    """
+    directory, limit = settings.path("images"), settings.image_limit_gb * GIB
+    with reading() as session:
+        image_data.awaited(session, image_id, file_name)
+    clear(settings)
+    reserve = int(settings.image_store_free_gb * GIB)
+    with ExitStack() as refused:
+        refused.callback(store.drain, incoming.source, DRAIN_SECONDS)
+        refused.callback(connection.patience, STALL_SECONDS)
+        store.require_room(directory, incoming.length or 0, reserve)
+        with store.draft(directory, image_id) as draft:
+            sums = draft.receive(incoming.source, limit, incoming.length, reserve)
+            virtual = inspect.virtual_size(
+                draft.path, "qcow2", settings.image_virtual_limit_gb * GIB
+            )
+            with transaction() as session:
+                image_data.awaited(session, image_id, file_name)
+                draft.publish(file_name)  # under the row's lock: a deleted image gets no file
+        refused.pop_all()
+    return image_data.Received(file_name, sums.size, virtual, sums.md5, sums.sha512)
+
+
+def clear(settings: Settings) -> None:
+    """Remove the files of images that were deleted by a rotation, or never came to be."""
+    with reading() as session:
+        unwanted = image_data.unwanted(session)
+    for image_id, file_name in unwanted:
+        store.remove(settings.path("images"), file_name)
+        with transaction() as session:
+            image_data.removed(session, image_id)
+
+
 def _check(settings: Settings, caller: Caller, image_id: str) -> str | None:
     """The draft of an upload of this image whose process died, if there is one."""
     with reading() as session:
         image = images.get(session, caller, image_id)
     name = image.file_name or ""
-    incoming = image.status in (images.SAVING, images.UPLOADING) and name != image_id
+    incoming = image.status in (images.SAVING, images.UPLOADING)
+    incoming = incoming and name.endswith(image_data.DRAFT)
     return name if incoming and store.is_dead(settings.path("images"), name) else None
 
 
@@ -98,6 +138,7 @@ def recover(settings: Settings) -> None:
         if store.is_dead(directory, draft):
             _bury(directory, image_id, draft)
     store.sweep(directory)
+    clear(settings)
 
 
 def _bury(directory: Path, image_id: str, dead: str) -> None:

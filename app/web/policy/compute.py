@@ -27,6 +27,8 @@ _DEFAULTS = {
     "servers:reboot": _MEMBER,
     "servers:trigger_crash_dump": _MEMBER,
     "servers:rebuild": _MEMBER,
+    "servers:create_image": _MEMBER,
+    "os-create-backup": _MEMBER,
     "os-rescue": _MEMBER,
     "os-unrescue": _MEMBER,
     "servers:resize": _MEMBER,

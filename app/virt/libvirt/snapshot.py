@@ -1,0 +1,135 @@
+"""The disk of a guest as it is at one moment, copied while it runs."""
+
+from __future__ import annotations
+
+import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from threading import Event
+
+import libvirt
+
+from app.domain.guest import PAUSED, RUNNING
+from app.errors import Cancelled, HostFault
+from app.failpoints import Step
+from app.virt.driver import Report
+from app.virt.libvirt import power
+from app.virt.libvirt.abilities import abilities
+from app.virt.libvirt.build import Host, check_cancel
+from app.virt.libvirt.child import run
+from app.virt.libvirt.guest import Domain
+from app.virt.libvirt.storage import settle
+
+CONVERT_SECONDS = 3500.0
+"""A snapshot may take an hour; the file of one that takes longer is given up before that."""
+POLL_SECONDS = 0.5
+MIB = 1024 * 1024
+COPY, NAME, DISCARD = Step("snapshot.copy"), Step("snapshot.name"), Step("snapshot.discard")
+ROOT = "vda"
+
+
+def take(host: Host, server_id: str, fence: int, cancel: Event, report: Report) -> Path:
+    """See the contract: a live copy by a backup job of QEMU's, else by qemu-img."""
+    guest = power.committed(host, server_id, fence)
+    path = host.storage.snapshot(server_id, fence)
+    if path.exists():
+        return path
+    check_cancel(cancel, server_id)
+    part = path.with_name(f".{path.name}.part")
+    host.guests.ask("abort a job", server_id, _abort)  # of a try that was interrupted
+    part.unlink(missing_ok=True)
+    report(0, "copying the disk")
+    try:
+        with COPY:
+            if guest.power_state in (RUNNING, PAUSED) and _is_live(host, server_id):
+                _back_up(host, server_id, part, cancel, report)
+            else:
+                _convert(host.storage.disk(server_id, guest.fence), part, cancel, report)
+        with NAME:
+            settle(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def discard(host: Host, server_id: str, fence: int) -> None:
+    """See the contract."""
+    with DISCARD:
+        host.storage.snapshot(server_id, fence).unlink(missing_ok=True)
+
+
+def _is_live(host: Host, server_id: str) -> bool:
+    return host.guests.ask(
+        "look", server_id, lambda domain: abilities(domain.connect()).runs_guests
+    )
+
+
+def _convert(disk: Path, part: Path, cancel: Event, report: Report) -> None:
+    """Copy a disk that nobody writes, with all that it stands on."""
+
+    def tell() -> None:
+        size = part.stat().st_size if part.exists() else 0
+        report(10, f"copying the disk ({size // MIB} MiB)")
+
+    argv = ["qemu-img", "convert", "-U", "-f", "qcow2", "-O", "qcow2", str(disk), str(part)]
+    run(argv, CONVERT_SECONDS, cancel, tell)
+
+
+def _back_up(host: Host, server_id: str, part: Path, cancel: Event, report: Report) -> None:
+    """Have QEMU copy the disk as it is now, whatever the guest writes meanwhile."""
+    backup = ET.Element("domainbackup", mode="push")
+    disks = ET.SubElement(backup, "disks")
+    disk = ET.SubElement(disks, "disk", name=ROOT, backup="yes", type="file")
+    ET.SubElement(disk, "driver", type="qcow2")
+    ET.SubElement(disk, "target", file=str(part))
+    text = ET.tostring(backup, encoding="unicode")
+
+    def begin(domain: Domain) -> None:
+        if domain.jobStats().get("type", libvirt.VIR_DOMAIN_JOB_NONE) == _NO_JOB:
+            domain.backupBegin(text, None, 0)
+
+    host.guests.ask("begin a backup", server_id, begin)
+    deadline = time.monotonic() + CONVERT_SECONDS
+    while (stats := host.guests.ask("watch a backup", server_id, _running)) is not None:
+        late = time.monotonic() > deadline
+        if late or cancel.is_set():
+            host.guests.ask("abort a backup", server_id, _abort)
+            if late:
+                message = f"the backup of server {server_id} took over {CONVERT_SECONDS:.0f} s"
+                raise HostFault(message, code="too_slow")
+            raise Cancelled(f"the snapshot of server {server_id} was cancelled")
+        done, total = stats.get("disk_processed", 0), max(1, stats.get("disk_total", 1))
+        report(done * 50 // total, f"copying the disk ({done // MIB} of {total // MIB} MiB)")
+        cancel.wait(POLL_SECONDS)
+    ended = host.guests.ask("ask how a backup ended", server_id, _ended)
+    if not ended.get("success", False):
+        reason = ended.get("errmsg") or "the guest ended, or libvirtd was restarted"
+        raise HostFault(f"backup of server {server_id}: {reason}", code="snapshot_failed")
+
+
+_NO_JOB = libvirt.VIR_DOMAIN_JOB_NONE
+
+
+def _running(domain: Domain) -> dict[str, int] | None:
+    stats: dict[str, int] = domain.jobStats() if domain.isActive() else {}
+    return None if stats.get("type", _NO_JOB) == _NO_JOB else stats
+
+
+def _ended(domain: Domain) -> dict[str, object]:
+    if not domain.isActive():
+        return {}
+    return dict(domain.jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED))
+
+
+def _abort(domain: Domain) -> None:
+    """End the domain's job, if it has one, and wait for its end."""
+    if not domain.isActive() or not abilities(domain.connect()).runs_guests:
+        return
+    deadline = time.monotonic() + 30.0
+    while _running(domain) is not None and time.monotonic() < deadline:
+        try:
+            domain.abortJob()
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+                raise
+        time.sleep(0.1)
