@@ -30,6 +30,7 @@ ADVICE = {
     "deleted",
     "no_guest": "delete the server and create it again",
     "no_subnet": "choose a network that has a subnet",
+    "not_let_go": "wait until the server has booted, or stop it first; then ask again",
     "not_running": "start the server first",
     "no_valid_host": "choose a smaller flavor or another zone, or ask an operator for room or for "
     "hosts to be brought back",

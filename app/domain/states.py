@@ -97,6 +97,7 @@ HARD_OVER = frozenset(
     {"rebooting", "rebooting_hard", "resuming", "unpausing", "pausing", "suspending"}
 )
 _BOOTABLE = frozenset({ACTIVE, STOPPED, ERROR})
+_PLUGGABLE = frozenset({ACTIVE, PAUSED, STOPPED})
 _ACTIVE, _RUNS = frozenset({ACTIVE}), frozenset({ACTIVE, PAUSED, RESCUED, ERROR})
 KINDS = {
     kind.name: kind
@@ -138,6 +139,8 @@ KINDS = {
         ),
         Kind("createBackup", "snapshot", LABELLED, "image_backup", slow=True, guarded=False),
         Kind("changePassword", "password", _ACTIVE, "updating_password", end=ACTIVE),
+        Kind("attach_interface", "attach", _PLUGGABLE, None),
+        Kind("detach_interface", "detach", _PLUGGABLE, None),
         Kind("trigger_crash_dump", "crash_dump", _RUNS, None, needs_host=True),
     )
 }

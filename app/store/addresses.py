@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict
@@ -40,6 +40,30 @@ def allocate(session: Session, wanted: Sequence[Server]) -> dict[str, Conflict]:
     session.add_all(ports)
     session.flush()
     return failed
+
+
+def add(session: Session, server: Server, network_id: str, fixed_ip: str | None) -> Port:
+    """Give the server one more port. Raises Conflict as `allocate` does."""
+    last = session.scalar(select(func.max(Port.position)).where(Port.server_id == server.id))
+    position = 0 if last is None else last + 1
+    wanted = ServerNic(server_id=server.id, position=position, network_id=network_id)
+    wanted.fixed_ip = fixed_ip
+    session.merge(wanted)
+    session.flush()
+    allocate(session, server)
+    return session.scalars(
+        select(Port).where(Port.server_id == server.id, Port.position == position)
+    ).one()
+
+
+def remove(session: Session, server_id: str, port_id: str) -> None:
+    """Forget one of the server's ports, and that it was asked for; nothing when it has it not."""
+    mine = (Port.id == port_id, Port.server_id == server_id)
+    position = session.scalar(select(Port.position).where(*mine))
+    session.execute(delete(Port).where(*mine))
+    session.execute(
+        delete(ServerNic).where(ServerNic.server_id == server_id, ServerNic.position == position)
+    )
 
 
 def release(session: Session, server_id: str) -> None:

@@ -25,6 +25,10 @@ FIRST_STAGE = {kind.name: kind.stage for kind in KINDS.values()} | {"sync": "rep
 """Where each kind starts (the tests compare it with the workflows)."""
 
 
+ANYTHING = Kind("look", "", None, None, busy=None, needs_launch=False, guarded=False)
+"""What is allowed in every state."""
+
+
 def create(session: Session, caller: Caller, wanted: NewServers) -> list[Action]:
     """Accept up to `max_count` new servers; one action each, all of one request.
 

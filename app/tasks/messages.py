@@ -27,9 +27,12 @@ from app.models import Action, Cleanup, Host, Server
 from app.store import plans
 from app.store.actions import key_of
 
-NEEDS_PLAN = ("build", "start", "reboot", "pause", "wake", "rebuild", "rescue", "unrescue")
+NEEDS_PLAN = frozenset(
+    ("build", "start", "reboot", "pause", "wake", "rebuild", "rescue", "unrescue")
+    + ("attach", "detach")
+)
 NEEDS_IMAGE = ("build", "rebuild", "rescue")
-_TOLD = ("restart", "user", "stay_off")
+_TOLD = ("restart", "user", "stay_off", "port_id")
 """Those of an action's arguments that its host hears of."""
 
 

@@ -77,6 +77,8 @@ WORKFLOWS = {
         Workflow("unrescue", (Step("unrescue", on_host=True),)),
         Workflow("createImage", (Step("snapshot", on_host=True, slow=True),)),
         Workflow("createBackup", (Step("snapshot", on_host=True, slow=True),)),
+        Workflow("attach_interface", (Step("attach", on_host=True),)),
+        Workflow("detach_interface", (Step("detach", on_host=True),)),
         Workflow("changePassword", (Step("password", on_host=True),)),
         Workflow("trigger_crash_dump", (Step("crash_dump", on_host=True),)),
         Workflow("sync", (Step("report", on_host=True),)),

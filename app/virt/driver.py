@@ -124,6 +124,15 @@ class Driver(Protocol):
     def unrescue(self, plan: BuildPlan, fence: int) -> Guest:
         """Run the guest from its own disk again; the rescue disk goes."""
 
+    def attach(self, plan: BuildPlan, fence: int, port_id: str) -> Guest:
+        """Plug the plan's NIC of that port in, now and for good; no-op when it is there."""
+
+    def detach(self, plan: BuildPlan, fence: int, port_id: str) -> Guest:
+        """Take the plan's NIC of that port out; no-op when it is not there.
+
+        HostFault code="not_let_go" when the running guest does not let it go in time.
+        """
+
     def snapshot(self, server_id: str, fence: int, cancel: Event, report: Report) -> Path:
         """A qcow2 file that stands alone, with the guest's disk as it is at one moment.
 

@@ -116,6 +116,24 @@ class FakeOperations(FakeGuests):
             if cancel.wait(self._delay / 5) if self._delay else cancel.is_set():
                 raise Cancelled(f"work on server {server_id} cancelled")
 
+    def attach(self, plan: BuildPlan, fence: int, port_id: str) -> Guest:
+        """See the contract."""
+        self._faults.check("attach")
+        return self._plugged(plan, fence, [(nic.mac, nic.address) for nic in plan.nics])
+
+    def detach(self, plan: BuildPlan, fence: int, port_id: str) -> Guest:
+        """See the contract."""
+        self._faults.check("detach")
+        rest = [(nic.mac, nic.address) for nic in plan.nics if nic.port_id != port_id]
+        return self._plugged(plan, fence, rest)
+
+    def _plugged(self, plan: BuildPlan, fence: int, leases: list[tuple[str, str]]) -> Guest:
+        with self._host.change() as state:
+            guest = self._committed(state, plan.server_id, fence)
+            guest.applied = fence
+            state.leases[self._key(plan.server_id)] = [list(lease) for lease in leases]
+        return shown(guest)
+
     def snapshot(self, server_id: str, fence: int, cancel: Event, report: Report) -> Path:
         """See the contract: an empty disk of 1 MiB; takes `fake_delay` seconds."""
         self._faults.check("snapshot")

@@ -105,6 +105,7 @@ def _namespaces() -> list[Namespace]:
         image_actions,
         image_metadata,
         instance_actions,
+        interfaces,
         keypairs,
         later_actions,
         limits,

@@ -229,7 +229,8 @@ class Walk:
         present = {} if guest is None else {server_id: guest}
         here = self.here()
         assert here["domains"] == present
-        assert [name[-36:] for name in here["dhcp"]] == list(present)  # type: ignore[attr-defined]
+        assert {name[-36:] for name in here["dhcp"]} == set(present)  # type: ignore[attr-defined]
+        assert len(here["dhcp"]) == len(self.cloud.scalars(select(Port)))  # type: ignore[arg-type]
         names = ["config-F.iso", "disk-F.qcow2", "owner.json"] if present else []
         names += ["rescue-F.qcow2"] if vm_state == "rescued" else []
         files = [re.sub(r"-\d+\.", "-F.", Path(str(one)).name) for one in here["files"]]  # type: ignore[attr-defined]

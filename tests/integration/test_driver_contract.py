@@ -327,6 +327,43 @@ def test_a_cancelled_snapshot_leaves_nothing(hypervisor: Hypervisor):
         assert driver.snapshot(plan.server_id, 7, never(), quiet).exists()
 
 
+def test_a_nic_comes_and_goes_for_good(hypervisor: Hypervisor):
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    running(driver, plan)
+    driver.stop(plan.server_id, 6, 0, never())
+    (first,), (second,) = plan.nics, hypervisor.plan().nics
+    both = replace(plan, nics=(first, second))
+
+    def leases() -> set[tuple[str, str]]:
+        return {(mac, address) for _, mac, address in driver.inventory().leases}
+
+    for _ in range(2):
+        assert driver.attach(both, 7, second.port_id).applied == 7
+        assert leases() == {(one.mac, one.address) for one in both.nics}
+    for _ in range(2):
+        assert driver.detach(both, 8, first.port_id).applied == 8
+        assert leases() == {(second.mac, second.address)}
+    driver.start(replace(plan, nics=(second,)), 9)
+    assert [nic.mac for nic in driver.diagnostics(plan.server_id).nics] == [second.mac]
+    with pytest.raises(HostFault) as caught:
+        driver.attach(both, 8, first.port_id)
+    assert caught.value.code == "newer_fence"
+
+
+def test_a_nic_that_cannot_be_plugged_in_leaves_the_guest_as_it_was(hypervisor: Hypervisor):
+    if not hypervisor.is_libvirt:
+        pytest.skip("cannot fail there")
+    driver, plan, other = hypervisor.driver(), hypervisor.plan(), hypervisor.plan()
+    running(driver, other)
+    running(driver, plan)
+    before = driver.inventory()
+    taken = replace(hypervisor.plan().nics[0], address=other.nics[0].address)
+    with pytest.raises(HostFault) as caught:
+        driver.attach(replace(plan, nics=(*plan.nics, taken)), 6, taken.port_id)
+    assert caught.value.code == "address_in_use"
+    assert driver.inventory() == before
+
+
 def test_a_late_power_change_does_not_undo_a_later_one(hypervisor: Hypervisor):
     driver, plan = hypervisor.driver(), hypervisor.plan()
     running(driver, plan)

@@ -11,6 +11,7 @@ from app.topology import topology
 from tests.integration import (
     test_steps_create,
     test_steps_pausing,
+    test_steps_plugging,
     test_steps_power,
     test_steps_rebuild,
     test_steps_removal,
@@ -22,6 +23,7 @@ FLOWS = (
     *test_steps_create.FLOWS,
     *test_steps_power.FLOWS,
     *test_steps_pausing.FLOWS,
+    *test_steps_plugging.FLOWS,
     *test_steps_rebuild.FLOWS,
     *test_steps_removal.FLOWS,
     *test_steps_snapshot.FLOWS,

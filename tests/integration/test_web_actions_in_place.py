@@ -306,3 +306,51 @@ def test_a_snapshot_tells_its_image_as_its_version_does(site: Site) -> None:
     assert site.get(f"{SERVERS}/{server}").json["server"]["OS-EXT-STS:task_state"] == "image_backup"
     site.set_server(server, vm_state="error", task_state=None)
     assert act(site, server, body).status_code == 409
+
+
+def test_an_interface_is_asked_for_shown_and_given_back(site: Site) -> None:
+    server, network = site.built(), site.default_network()
+    path = f"{SERVERS}/{server}/os-interface"
+    assert site.get(path).json == {"interfaceAttachments": []}
+    body = {"net_id": network, "fixed_ips": [{"ip_address": "10.77.0.77"}]}
+    answer = site.post(path, json={"interfaceAttachment": body})
+    assert answer.status_code == 200, answer.text
+    made = answer.json["interfaceAttachment"]
+    assert (made["net_id"], made["port_state"]) == (network, "BUILD")
+    assert [one["ip_address"] for one in made["fixed_ips"]] == ["10.77.0.77"]
+    assert site.post(path, json={}).status_code == 409, "one at a time"
+    site.set_server(server, task_state=None)
+    one = f"{path}/{made['port_id']}"
+    assert site.get(one).json["interfaceAttachment"]["port_state"] == "ACTIVE"
+    assert "tag" in site.get(one, version="2.70").json["interfaceAttachment"]
+    addresses = site.get(f"{SERVERS}/{server}/ips").json["addresses"]
+    assert [nic["addr"] for nics in addresses.values() for nic in nics] == ["10.77.0.77"]
+    assert site.get(one, "other").status_code == 404
+    assert site.delete(f"{path}/{network}").status_code == 404
+    assert site.delete(one).status_code == 202
+    assert len(site.get(path).json["interfaceAttachments"]) == 1, "until its host has done it"
+    site.set_server(server, task_state=None, vm_state="suspended")
+    assert "attach_interface" in message(site.post(path, json={}))
+
+
+def test_a_bad_attachment_is_refused_by_name_and_takes_nothing(site: Site) -> None:
+    server, network = site.built(), site.default_network()
+    path = f"{SERVERS}/{server}/os-interface"
+    nobody = "00000000-0000-4000-8000-000000000000"
+    for body, status, says in (
+        ({"net_id": network, "port_id": nobody}, 400, "not both"),
+        ({"fixed_ips": [{"ip_address": "10.77.0.9"}]}, 400, "net_id"),
+        ({"net_id": network, "fixed_ips": [{"ip_address": "x"}]}, 400, "fixed_ips.0.ip_address"),
+        ({"net_id": network, "fixed_ips": [{"ip_address": "192.0.2.1"}]}, 400, "192.0.2.1"),
+        ({"net_id": network, "fixed_ips": [{"ip_address": "10.77.0.1"}]}, 400, "in use"),
+        ({"net_id": nobody}, 404, nobody),
+        ({"port_id": nobody}, 404, nobody),
+        ({"colour": "red"}, 400, "colour"),
+        ({"tag": "a"}, 400, "tag"),
+    ):
+        answer = site.post(path, json={"interfaceAttachment": body})
+        assert (answer.status_code, says in message(answer)) == (status, True), answer.text
+    assert site.get(path).json == {"interfaceAttachments": []}
+    assert site.get(f"{SERVERS}/{server}").json["server"]["OS-EXT-STS:task_state"] is None
+    site.set_server(server, locked="admin")
+    assert "is locked" in message(site.post(path, json={}))

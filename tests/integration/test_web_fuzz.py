@@ -136,7 +136,17 @@ def in_shape(answer: TestResponse) -> bool:
 
 def skips(endpoint: Endpoint) -> bool:
     """What waits for a broker and a host, which are not here: 503 is its right answer."""
-    return endpoint.label == "os-getConsoleOutput"
+    asks_host = endpoint.label in ("os-getConsoleOutput", "changePassword")
+    return asks_host or endpoint.path.endswith("/diagnostics")
+
+
+LATER = {"resize", "migrate", "os-migrateLive", "evacuate", "shelve"}
+"""Actions that are refused however good their body is; and so are remote consoles."""
+
+
+def is_later(endpoint: Endpoint) -> bool:
+    """Whether even a good body is a 400."""
+    return endpoint.label in LATER or endpoint.path.endswith("/remote-consoles")
 
 
 def mutations(body: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
@@ -176,7 +186,7 @@ def test_a_bad_field_is_refused_by_name_and_never_a_server_error(fuzz: Fuzz) -> 
             continue
         allowed = Draft202012Validator(endpoint.schema)
         body, version = accepted(fuzz, endpoint)
-        unchecked += [] if version else [str(endpoint)]
+        unchecked += [] if version or is_later(endpoint) else [str(endpoint)]
         cases = list(mutations(body))
         for at, sent in dice.sample(cases, min(len(cases), 160)):
             answer = send(fuzz, endpoint, sent, version or "latest")
@@ -243,7 +253,7 @@ def is_good(schema: dict[str, Any], data: bytes) -> bool:
 
 def test_odd_queries_are_answered_or_refused(fuzz: Fuzz) -> None:
     for endpoint in endpoints(fuzz.site.app):
-        if endpoint.method != "GET":
+        if endpoint.method != "GET" or skips(endpoint):
             continue
         path = endpoint.at(fuzz.values(endpoint))
         for number, query in enumerate(QUERIES):

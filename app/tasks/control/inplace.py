@@ -9,7 +9,7 @@ from app.domain.guest import CRASHED, RUNNING, SHUTDOWN
 from app.domain.message import DONE, Fault, Outcome
 from app.domain.states import ACTIVE, KINDS, PAUSED, STOPPED
 from app.models import Action, Server
-from app.store import actions, endings, snapshots
+from app.store import actions, endings, interfaces, snapshots
 from app.tasks.workflow import WORKFLOWS
 
 UNUSABLE = frozenset({"half_done", "worker_died", "deadline", "bug"})
@@ -30,6 +30,8 @@ def settled(session: Session, action: Action, server: Server, outcome: Outcome) 
     if action.args.get("made_image") and not snapshots.finished(session, action, outcome.found):
         failed(session, action, server, Fault("image_gone", "the image was deleted meanwhile"))
         return
+    if action.kind == interfaces.DETACH:
+        interfaces.settled(session, action, plugged=False)
     vm_state = end_of(action, server, outcome.power_state)
     endings.power(session, action, server, vm_state, outcome.power_state)
 
@@ -53,6 +55,8 @@ def failed(session: Session, action: Action, server: Server, fault: Fault) -> No
     if boots and began and fault.code in UNUSABLE:
         endings.broken(session, action, server, fault)
         return
+    if action.kind == interfaces.ATTACH and fault.code not in UNUSABLE:
+        interfaces.settled(session, action, plugged=False)
     for column, value in action.args.get(actions.BEFORE, {}).items():
         setattr(server, column, value)
     endings.failed(session, action, server, fault)

@@ -140,6 +140,18 @@ class Effects:
         guest = self.driver.find(server_id)
         return Answer(power_state=guest.power_state if guest else 0, found=found)
 
+    def attach(self, message: HostMessage, task: Running) -> Answer:
+        """Plug a NIC in."""
+        port_id = str(message.args["port_id"])
+        guest = self.driver.attach(_plan(message), message.key.fence, port_id)
+        return Answer(power_state=guest.power_state)
+
+    def detach(self, message: HostMessage, task: Running) -> Answer:
+        """Take a NIC out."""
+        port_id = str(message.args["port_id"])
+        guest = self.driver.detach(_plan(message), message.key.fence, port_id)
+        return Answer(power_state=guest.power_state)
+
     def password(self, message: HostMessage, task: Running) -> Answer:
         """Have the guest's agent set its administrator's password."""
         guest = self.driver.set_password(

@@ -13,18 +13,20 @@ class Abilities:
     """`runs_guests`: it is QEMU, not libvirt's pretence of a hypervisor.
 
     `starts_paused`: it takes VIR_DOMAIN_START_PAUSED; otherwise a guest is started, and paused
-    at once. `network_views`: a running network's definition can be read and changed apart from
+    at once. `plugs_in`: devices come and go while a guest runs; otherwise with its definition only.
+    `network_views`: a running network's definition can be read and changed apart from
     what runs.
     """
 
     runs_guests: bool
     starts_paused: bool
+    plugs_in: bool
     network_views: bool
 
 
 _KNOWN = {
-    "QEMU": Abilities(runs_guests=True, starts_paused=True, network_views=True),
-    "TEST": Abilities(runs_guests=False, starts_paused=False, network_views=False),
+    "QEMU": Abilities(runs_guests=True, starts_paused=True, plugs_in=True, network_views=True),
+    "TEST": Abilities(runs_guests=False, starts_paused=False, plugs_in=False, network_views=False),
 }
 
 

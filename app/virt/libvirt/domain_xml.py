@@ -50,7 +50,7 @@ def domain_xml(plan: BuildPlan, mark: Mark, place: Place) -> str:
     devices = ET.SubElement(domain, "devices")
     _disks(devices, place)
     for nic in plan.nics:
-        _interface(devices, nic, place.networks[nic.network_id])
+        devices.append(interface(nic, place.networks[nic.network_id]))
     _console(devices, place)
     _extras(devices)
     ET.indent(domain)
@@ -94,12 +94,14 @@ def _disks(devices: ET.Element, place: Place) -> None:
     ET.SubElement(drive, "readonly")
 
 
-def _interface(devices: ET.Element, nic: Nic, network: str) -> None:
-    interface = ET.SubElement(devices, "interface", type="network")
-    ET.SubElement(interface, "mac", address=nic.mac)
-    ET.SubElement(interface, "source", network=network)
-    ET.SubElement(interface, "model", type="virtio")
-    ET.SubElement(interface, "mtu", size=str(nic.mtu))
+def interface(nic: Nic, network: str) -> ET.Element:
+    """A NIC in the libvirt network of that name."""
+    made = ET.Element("interface", type="network")
+    ET.SubElement(made, "mac", address=nic.mac)
+    ET.SubElement(made, "source", network=network)
+    ET.SubElement(made, "model", type="virtio")
+    ET.SubElement(made, "mtu", size=str(nic.mtu))
+    return made
 
 
 def _console(devices: ET.Element, place: Place) -> None:

@@ -26,6 +26,7 @@ from app.virt.libvirt import (
     diagnostics,
     kinds,
     pausing,
+    plugging,
     power,
     probe,
     rebuild,
@@ -175,6 +176,14 @@ class LibvirtDriver:
     def unrescue(self, plan: BuildPlan, fence: int) -> Guest:
         """See the contract."""
         return rebuild.unrescue(self.host, plan, fence)
+
+    def attach(self, plan: BuildPlan, fence: int, port_id: str) -> Guest:
+        """See the contract."""
+        return plugging.attach(self.host, plan, fence, port_id)
+
+    def detach(self, plan: BuildPlan, fence: int, port_id: str) -> Guest:
+        """See the contract."""
+        return plugging.detach(self.host, plan, fence, port_id)
 
     def snapshot(self, server_id: str, fence: int, cancel: Event, report: Report) -> Path:
         """See the contract."""

@@ -73,6 +73,18 @@ class Networks:
 
         self._connection.run("remove DHCP entries", remove, server_id)
 
+    def withdraw(self, nic: Nic, server_id: str) -> None:
+        """Remove the DHCP entry of one of a server's NICs, and give its lease back."""
+        mine = _belongs_to(server_id)
+
+        def remove(link: Link) -> None:
+            for network in self._ours(link):
+                bridge, server = bridge_address(network.XMLDesc(0))
+                for entry in _update(network, lambda one: mine(one) and one.mac == nic.mac, None):
+                    release(bridge, server, entry.address, entry.mac)
+
+        self._connection.run("remove a DHCP entry", remove, server_id)
+
     def leases(self) -> tuple[tuple[str, str, str], ...]:
         """All servers' DHCP entries here: (server id, MAC, address)."""
 

@@ -39,6 +39,8 @@ _NOVA_EVENTS = {
     "rescue": "compute_rescue_instance",
     "unrescue": "compute_unrescue_instance",
     "snapshot": "compute_snapshot_instance",
+    "attach": "compute_attach_interface",
+    "detach": "compute_detach_interface",
     "password": "compute_set_admin_password",
     "crash_dump": "compute_trigger_crash_dump",
 }

@@ -200,7 +200,7 @@ def _nics(session: Session, caller: Caller, given: Any) -> tuple[WantedNic, ...]
                 f"Invalid input for field server.networks.{at}: needs the uuid of a "
                 "network; ports are made by the cloud"
             )
-        ip = _ip(one.get("fixed_ip"), f"server.networks.{at}.fixed_ip", 4)
+        ip = ip_address(one.get("fixed_ip"), f"server.networks.{at}.fixed_ip", 4)
         nics.append(WantedNic(one["uuid"], ip))
     networks.check_nics(session, caller, nics)
     return tuple(nics)
@@ -245,10 +245,11 @@ def public_key(session: Session, caller: Caller, name: str | None) -> str | None
 
 def address(wanted: dict[str, Any], field: str, version: int, where: str = "server") -> str | None:
     """The address in `field` in its shortest form; None for an empty one. Raises Invalid."""
-    return _ip(wanted.get(field) or None, f"{where}.{field}", version)
+    return ip_address(wanted.get(field) or None, f"{where}.{field}", version)
 
 
-def _ip(given: str | None, field: str, version: int) -> str | None:
+def ip_address(given: str | None, field: str, version: int) -> str | None:
+    """An address in its shortest form; None for None. Raises Invalid, naming the field."""
     if given is None:
         return None
     try:

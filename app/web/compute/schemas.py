@@ -203,6 +203,22 @@ def _rebuild(version: Version) -> Schema:
     return Schema(name, only({"rebuild": only({"imageRef": UUID}, optional)}))
 
 
+def _interface(name: str, more: dict[str, Json]) -> Schema:
+    ips = {"type": "array", "maxItems": 1, "items": only({"ip_address": _ADDRESS})}
+    value = only({}, {"net_id": UUID, "port_id": UUID, "fixed_ips": ips, **more})
+    return Schema(name, only({}, {"interfaceAttachment": value}))
+
+
+_ADDRESS: Json = {"type": "string", "maxLength": 45}
+_INTERFACE = _interface("interfaceAttachment", {})
+INTERFACE = _interface("interfaceAttachment2.49", {"tag": TAG})
+
+
+def interface(version: Version) -> Schema:
+    """The body of an attachment: from 2.49 it may have a tag."""
+    return INTERFACE if version >= (2, 49) else _INTERFACE
+
+
 CREATE_IMAGE = Schema(
     "createImage", only({"createImage": only({"name": NAME}, {"metadata": METADATA})})
 )
