@@ -43,14 +43,16 @@ def allocate(session: Session, wanted: Sequence[Server]) -> dict[str, Conflict]:
 
 
 def add(session: Session, server: Server, network_id: str, fixed_ip: str | None) -> Port:
-    """Give the server one more port. Raises Conflict as `allocate` does."""
+    """Give the server one more port. Raises the Conflict that `allocate` answers."""
     last = session.scalar(select(func.max(Port.position)).where(Port.server_id == server.id))
     position = 0 if last is None else last + 1
     wanted = ServerNic(server_id=server.id, position=position, network_id=network_id)
     wanted.fixed_ip = fixed_ip
     session.merge(wanted)
     session.flush()
-    allocate(session, server)
+    failed = allocate(session, [server])
+    if failed:
+        raise failed[server.id]
     return session.scalars(
         select(Port).where(Port.server_id == server.id, Port.position == position)
     ).one()
