@@ -24,6 +24,7 @@ from app.domain.resources import Resources
 from app.scheduler.host_table import HostTable
 from app.scheduler.rows import HostRow
 from app.scheduler.select import select
+from bench.claims import measure
 
 SIZES = (100, 1_000, 10_000, 100_000)
 COUNTS = (1, 100)
@@ -37,9 +38,10 @@ Times = dict[int, list[float]]
 @click.command()
 @click.option("--hosts", type=int, help="Only this size.")
 @click.option("--nova", type=click.Path(exists=True, dir_okay=False), help="A Python with nova.")
+@click.option("--claims/--no-claims", default=True, help="Measure claims and messages too.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write rows there.")
-def main(hosts: int | None, nova: str | None, json_file: Path | None) -> None:
-    """Measure the choice alone: no database, no messages."""
+def main(hosts: int | None, nova: str | None, claims: bool, json_file: Path | None) -> None:
+    """Measure the choice alone; then claims in a database, and both through Celery and Redis."""
     rows: list[dict[str, Any]] = []
     for size in [hosts] if hosts else SIZES:
         cloud = _cloud(size)
@@ -49,6 +51,8 @@ def main(hosts: int | None, nova: str | None, json_file: Path | None) -> None:
         else:
             plain = {1: _times(partial(_one_by_one, cloud), 1)}
             rows += _told("one by one", size, plain, ours)
+        if claims:
+            rows += _shown(measure(size))
     if json_file is not None:
         json_file.write_text(json.dumps(rows, indent=1) + "\n")
 
@@ -148,9 +152,13 @@ def _told(baseline: str, size: int, theirs: Times, ours: Times) -> list[dict[str
         for count, seconds in times.items():
             other = theirs.get(count) or theirs[1]
             rows.append(_row(f"{name}, {count} in one request", size, seconds, other))
+    return _shown(rows)
+
+
+def _shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         click.echo(
-            f"{row['hosts']:>7} hosts  {row['name']:<32} {row['median']:>12,.1f} decisions/s"
+            f"{row['hosts']:>7} hosts  {row['name']:<52} {row['median']:>12,.1f} {row['unit']}"
             f"  (min {row['min']:,.1f}, max {row['max']:,.1f})  ratio {row['ratio']:,.1f}"
         )
     return rows

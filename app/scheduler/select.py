@@ -43,7 +43,10 @@ class Selection:
         if not self.hosts:
             return "no host has joined this cloud yet: start a worker on a hypervisor"
         counts = [(name, count) for name, count in self.refused.items() if count]
-        reasons = ", ".join(f"{count} {self.because.get(name, name)}" for name, count in counts)
+        reasons = ", ".join(
+            f"{count} {'is' if count == 1 else 'are'} {self.because.get(name, name)}"
+            for name, count in counts
+        )
         return f"0 of {self.hosts} hosts fit: {reasons}"
 
 

@@ -74,7 +74,7 @@ def test_a_wait_for_hosts_ends_when_patience_does(cloud: Cloud) -> None:
     assert decide(cloud, first) == [first], "the other one's time is not over"
     fault = cloud.action(first).fault or {}
     assert fault["code"] == "no_valid_host"
-    assert "0 of 1 hosts fit: 1 not enabled and up" in fault["message"]
+    assert "0 of 1 hosts fit: 1 is not enabled and up" in fault["message"]
     assert cloud.action(second).finished_at is None
 
 

@@ -53,7 +53,7 @@ def test_capacity_and_dry_run_agree_with_what_really_happens(cloud: Cloud) -> No
         assert cloud.server(server).host == host
         tasks.append(task)
     refused = dry_run(client, image, 1)
-    assert (refused["fits"], refused["message"]) == (0, "0 of 2 hosts fit: 2 not enough RAM")
+    assert (refused["fits"], refused["message"]) == (0, "0 of 2 hosts fit: 2 are short of RAM")
     assert client.call("GET", f"/v1/capacity?flavor={LARGE}").json()["capacity"]["servers"] == 0
     _, task = client.create(image, flavorRef=LARGE)
     assert str(refused["message"]) in client.finished(task)["fault"]["message"]

@@ -89,7 +89,7 @@ def test_no_valid_host_counts_the_hosts_that_each_filter_refused(cloud: Cloud) -
     [(_, action_id)] = create(cloud, who, add_image(cloud, who.project_id), flavor=huge)
     action = cloud.finished(action_id)
     assert action.fault is not None
-    assert "0 of 2 hosts fit: 2 not enough disk" in action.fault["message"]
+    assert "0 of 2 hosts fit: 2 are short of disk" in action.fault["message"]
     nothing_is_held(cloud)
 
 

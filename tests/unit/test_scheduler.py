@@ -44,7 +44,7 @@ def test_each_filter_refuses_and_is_counted(host: HostRow, spec: RequestSpec, re
     selection = select(HostTable([host]), spec, 1, 2)
     assert selection.picks == []
     assert {name for name, count in selection.refused.items() if count} == {refusal}
-    assert selection.sentence() == f"0 of 1 hosts fit: 1 {FILTERS[refusal].because}"
+    assert selection.sentence() == f"0 of 1 hosts fit: 1 is {FILTERS[refusal].because}"
 
 
 def test_a_host_with_exactly_enough_fits() -> None:

@@ -48,7 +48,7 @@ def test_the_worked_example_is_found_by_its_entry_point_and_chooses(
     rows = [host, replace(host, name="n2", building=1)]
     found = select(HostTable(rows), RequestSpec(Resources(1, 1, 1)), 2, 0, made)
     assert [pick[0] for pick in found.picks] == ["n2"]
-    assert "2 too busy" in found.sentence()
+    assert "2 are too busy" in found.sentence()
 
 
 @pytest.mark.parametrize(

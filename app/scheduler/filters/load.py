@@ -38,8 +38,8 @@ def _limit(hosts: HostTable, key: str, default: int) -> np.ndarray:
     return hosts.from_aggregates(lambda found: least(found, key, int, default))
 
 
-FULL = "full: they have as many servers as they may"
-BUSY = "busy: they build as many servers as they may"
+FULL = "full: with as many servers as allowed"
+BUSY = "busy: with as many builds as allowed"
 FILTERS = (
     Filter("num_instances", FULL, num_instances, "NumInstancesFilter"),
     Filter("io_ops", BUSY, io_ops, "IoOpsFilter"),
