@@ -36,7 +36,6 @@ FEATURES = (
     Feature("rescue", ("rescue", "unrescue")),
     Feature("stable_rescue", ("rescue", "unrescue")),
     Feature("snapshot", ("createImage", "createBackup")),
-    Feature("change_password", ("changePassword",)),
     Feature("resize", ("resize", "confirmResize", "revertResize")),
     Feature("cold_migration", ("migrate",)),
     Feature("live_migration", ("os-migrateLive",)),
@@ -51,6 +50,7 @@ FEATURES = (
 FIXED = {
     "disk_config": "true",
     "config_drive": "true",
+    "change_password": "false",  # needs a guest agent, which the tiny guest has not
     "personality": "true",
     "hostname_fqdn_sanitization": "true",
     "scheduler_enabled_filters": "all",
