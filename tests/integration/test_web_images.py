@@ -448,3 +448,19 @@ def test_a_refusal_comes_in_a_form_that_the_client_reads(
     refused = site.get("/image/v2/images/<b>", headers={"Accept": accept})
     assert (refused.status_code, refused.mimetype) == (404, kind)
     assert text in refused.text
+
+
+def test_an_image_has_no_tasks_and_only_its_readers_learn_that(site: Site) -> None:
+    image_id = site.add_image()
+    path = f"/image/v2/images/{image_id}/tasks"
+    assert site.get(path).json == {"tasks": []}
+    assert site.get(path, "other").status_code == 404
+
+
+def test_images_are_found_by_their_exact_least_disk_and_ram(site: Site) -> None:
+    site.add_image(name="small", min_disk=1, min_ram=64)
+    site.add_image(name="large", min_disk=2, min_ram=64)
+    for query, names in (("min_disk=1", {"small"}), ("min_ram=64", {"small", "large"})):
+        found = site.get(f"/image/v2/images?{query}").json["images"]
+        assert {one["name"] for one in found} == names
+    assert site.get("/image/v2/images?min_ram=x").status_code == 400

@@ -6,6 +6,7 @@ from flask import Response
 from sqlalchemy.orm import Session
 
 from app.store import image_data, images
+from app.store.database import reading
 from app.web import context
 from app.web.accepting import once
 from app.web.answers import answer, nothing
@@ -43,6 +44,17 @@ class ImageImport(Route):
             return nothing(202)
 
         return once(work)
+
+
+@ns.route("/v2/images/<image_id>/tasks")
+class ImageTasks(Route):
+    policy = {"get": "tasks_api_access"}
+
+    def get(self, image_id: str) -> Response:
+        """List what is still to be done to an image: nothing, for imports end with their answer."""
+        with reading() as session:
+            images.get(session, context.caller(), image_id)
+        return answer({"tasks": []})
 
 
 @ns.route("/v2/images/<image_id>/actions/deactivate")

@@ -18,6 +18,7 @@ RULES = {
     "communitize_image": _MEMBER,
     "import_image": _MEMBER,
     "get_import_info": _READER,
+    "tasks_api_access": _READER,
     "deactivate": _MEMBER,
     "reactivate": _MEMBER,
     "get_schemas": "@",
