@@ -277,6 +277,47 @@ def operators(c: Client) -> None:
     )
 
 
+def aggregates(c: Client) -> None:
+    """Host aggregates: made, filled, changed, emptied, deleted."""
+    name = c.name("aggregate")
+    service = c.run(
+        "compute service list", "compute service list --service nova-compute", admin=True
+    )
+    host = service[0]["Host"]
+    c.later(f"aggregate delete {name}", admin=True)
+    c.run("aggregate create", f"aggregate create {name} --property a=b", admin=True)
+    c.later(f"aggregate remove host {name} {host}", admin=True)
+    c.run("aggregate add host", f"aggregate add host {name} {host}", admin=True)
+    c.plain(f"aggregate set {name} --property ram_allocation_ratio=1.5 --name {name}-2", admin=True)
+    c.plain(f"aggregate set {name}-2 --name {name}", admin=True)
+    c.plain(f"aggregate unset {name} --property ram_allocation_ratio", admin=True)
+    c.run("aggregate list", "aggregate list", admin=True)
+    c.run("aggregate list --long", "aggregate list --long", admin=True)
+    shown = c.run("aggregate show", f"aggregate show {name}", admin=True)
+    if shown["properties"] != {"a": "b"} or shown["hosts"] != [host]:
+        raise Failed(f"aggregate set and unset: {shown}")
+    c.plain(f"aggregate delete {name}", admin=True, refused=True)
+    c.run("aggregate remove host", f"aggregate remove host {name} {host}", admin=True)
+    c.plain(f"aggregate delete {name}", admin=True)
+
+
+def server_groups(c: Client) -> None:
+    """Server groups: made, seen, deleted."""
+    name = c.name("group")
+    c.later(f"server group delete {name}")
+    made = c.run(
+        "server group create",
+        f"server group create {name} --policy anti-affinity --rule max_server_per_host=2",
+    )
+    c.run("server group list", "server group list")
+    c.run("server group list --long", "server group list --long")
+    c.run("server group list --all-projects", "server group list --all-projects", admin=True)
+    shown = c.run("server group show", f"server group show {made['id']}")
+    if shown["policy"] != "anti-affinity":
+        raise Failed(f"server group show: {shown}")
+    c.plain(f"server group delete {name}")
+
+
 CHAPTERS = (
     identity,
     flavors,
@@ -288,4 +329,6 @@ CHAPTERS = (
     server_changes,
     limits,
     operators,
+    aggregates,
+    server_groups,
 )
