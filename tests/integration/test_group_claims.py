@@ -120,7 +120,7 @@ def test_servers_of_a_group_that_are_placed_at_once_keep_to_its_policy(either: C
     placed(fourth)
     assert apart.host(fourth) is None
     fault = either.server(fourth.server_id).fault
-    assert "3 taken by the server group" in str(fault)
+    assert "3 are taken by the server group" in str(fault)
 
 
 @BOTH
@@ -161,7 +161,7 @@ def test_a_server_that_an_administrator_forces_keeps_to_its_group(either: Cloud)
     forced = cloud.server(forced_host="n1")
     placed(forced)
     assert either.action(forced.id).state == "failed"
-    assert "1 taken by the server group" in str(either.server(forced.server_id).fault)
+    assert "1 is taken by the server group" in str(either.server(forced.server_id).fault)
 
 
 @ONE
