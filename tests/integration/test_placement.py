@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy.orm import Session
 
+from app.models import Image
 from app.virt.fake import RAM_MB
 from tests.asking import add_image, adopt, caller
 from tests.cloud import Cloud, eventually, running
@@ -24,8 +26,8 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         adopt(cloud, monkeypatch)
         cloud.start_control()
         cloud.start_web()
-        for name in ("n1", "n2"):
-            cloud.start_host(name)
+        cloud.start_host("n1")
+        cloud.start_host("n2", host_traits="CUSTOM_SSD")
         cloud.hosts_up("n1", "n2")
         yield cloud
 
@@ -127,6 +129,26 @@ def test_an_aggregate_makes_a_zone_and_a_ratio_that_placement_keeps_to(cloud: Cl
     for task in [client.delete(server) for server in there]:
         client.finished(task)
     admin.call("POST", path, json={"remove_host": {"host": "n2"}})
+
+
+def test_flavors_and_images_find_the_hosts_that_have_what_they_ask_for(cloud: Cloud) -> None:
+    root = f"http://127.0.0.1:{cloud.web_port}"
+    client, admin = Client(root), Client(root, "admin")
+    image = add_image(cloud, caller(cloud).project_id)
+    specs = "/compute/v2.1/flavors/6/os-extra_specs"
+    admin.call("POST", specs, json={"extra_specs": {"trait:CUSTOM_SSD": "required"}})
+    server, task = client.create(image)
+    assert client.finished(task)["state"] == "succeeded"
+    assert cloud.server(server).host == "n2"
+    admin.call("POST", specs, json={"extra_specs": {"trait:CUSTOM_SSD": "forbidden"}})
+    server, task = client.create(image)
+    assert client.finished(task)["state"] == "succeeded"
+    assert cloud.server(server).host == "n1"
+    with Session(cloud.engine) as session, session.begin():
+        session.get_one(Image, image).properties = {"hw_architecture": "aarch64"}
+    _, task = client.create(image)
+    told = client.finished(task)["fault"]["message"]
+    assert "unable to run the image's kind of guest" in told
 
 
 def test_a_scheduler_worker_with_an_unknown_filter_ends_and_names_it(cloud: Cloud) -> None:

@@ -17,10 +17,7 @@ FILTERS: dict[str, Filter] = {
 
 DEFAULT = (
     *("compute", "availability_zone", "forced_host", "retry", "vcpus", "ram", "disk", "traits"),
-    *("compute_capabilities", "same_host", "different_host"),
+    *("compute_capabilities", "image_properties", "same_host", "different_host"),
     *("group_affinity", "group_anti_affinity"),
 )
-"""Those that are on unless the setting `filters` says otherwise.
-
-`image_properties` joins them when hosts tell which guests they support.
-"""
+"""Those that are on unless the setting `filters` says otherwise."""

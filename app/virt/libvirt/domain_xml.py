@@ -12,6 +12,9 @@ from app.virt.libvirt import mark as marks
 from app.virt.libvirt.mark import Mark
 from app.virt.libvirt.names import domain_name
 
+ARCHITECTURE = "x86_64"
+"""Of all guests."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -38,7 +41,7 @@ def domain_xml(plan: BuildPlan, mark: Mark, place: Place) -> str:
     _text(domain, "memory", str(plan.resources.ram_mb), unit="MiB")
     _text(domain, "vcpu", str(plan.resources.vcpus))
     system = ET.SubElement(domain, "os")
-    _text(system, "type", "hvm", arch="x86_64", **_machine(place.virt_type))
+    _text(system, "type", "hvm", arch=ARCHITECTURE, **_machine(place.virt_type))
     ET.SubElement(system, "boot", dev="hd")
     features = ET.SubElement(domain, "features")
     ET.SubElement(features, "acpi")

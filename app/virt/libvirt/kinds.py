@@ -6,6 +6,8 @@ import re
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from app.virt.libvirt.domain_xml import ARCHITECTURE
+
 ALWAYS = (
     "COMPUTE_IMAGE_TYPE_QCOW2",
     "COMPUTE_IMAGE_TYPE_RAW",
@@ -19,15 +21,16 @@ _NO_NAME = re.compile(r"[^A-Z0-9]+")
 def supported(capabilities: Element, virt_type: str) -> tuple[tuple[str, str, str], ...]:
     """(architecture, hypervisor type, mode) of the guests it runs, as images ask for them.
 
-    Only what `virt_type` gives: KVM runs what is made for QEMU too, QEMU alone no KVM.
+    Only what our guests are, and what `virt_type` gives: KVM runs what is made for QEMU too, QEMU
+    alone no KVM.
     """
     found = set()
     usable = {virt_type, "qemu"} if virt_type == "kvm" else {virt_type}
     for guest in capabilities.findall("guest"):
         mode = guest.findtext("os_type") or "hvm"
-        for arch in guest.findall("arch"):
+        for arch in guest.findall(f"arch[@name='{ARCHITECTURE}']"):
             kinds = {domain.get("type", "") for domain in arch.findall("domain")}
-            found |= {(arch.get("name", ""), kind, mode) for kind in kinds & usable}
+            found |= {(ARCHITECTURE, kind, mode) for kind in kinds & usable}
     return tuple(sorted(found))
 
 
