@@ -201,7 +201,11 @@ def a_cloud() -> Snapshot:
     hosts = [
         HostRow("n1", Resources(8, 8192, 100), Resources(4, 1536, 6), "east", servers=2),
         HostRow("n2", Resources(8, 8192, 100), usable=False, facts='{"traits": ["FAST"]}'),
-        HostRow("n3", Resources(8, 8192, 100), Resources(6, 0, 0), "east", cpu_ratio=1.5),
+        HostRow(
+            *("n3", Resources(8, 8192, 100), Resources(6, 0, 0), "east"),
+            cpu_ratio=1.5,
+            facts='{"supported_instances": [["x86_64", "kvm", "hvm"]]}',
+        ),
     ]
     aggregates = [AggregateRow("ssd", frozenset({"n1", "n3"}), {"ssd": "true"})]
     residents = [Resident("n1", odd), Resident("n1", hinted)]
