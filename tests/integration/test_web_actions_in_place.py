@@ -237,6 +237,13 @@ def test_a_rebuild_of_each_version_takes_and_shows_what_it_has(site: Site) -> No
     assert shown["OS-EXT-STS:task_state"] == "rebuilding"
 
 
+def test_a_rebuild_tells_an_administrator_the_user_data_once(site: Site) -> None:
+    server, image = site.built(), site.add_image("admin", visibility="public")
+    shown = rebuild(site, server, "admin", "2.75", imageRef=image).json["server"]
+    assert {"user_data", "OS-EXT-SRV-ATTR:host"} <= set(shown)
+    assert "OS-EXT-SRV-ATTR:user_data" not in shown
+
+
 def test_a_rebuild_that_cannot_be_is_refused_and_changes_nothing(site: Site) -> None:
     server, image = site.built(), site.add_image()
     large = site.add_image(min_disk=100)

@@ -67,6 +67,7 @@ def rebuilt(
         shown["key_name"] = server.key_name
     if to.version >= (2, 57):
         shown["user_data"] = server.user_data
+        shown.pop("OS-EXT-SRV-ATTR:user_data", None)  # the same, and not twice
     return shown
 
 
