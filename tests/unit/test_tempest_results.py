@@ -42,8 +42,10 @@ def test_a_clean_up_that_fails_counts_beside_the_tests() -> None:
 
 def test_only_what_was_to_run_now_can_be_lost() -> None:
     found = results.outcomes(TESTS, [ended(TESTS[0], "success"), ended(TESTS[1], "skip")])
-    passing = [f"{CLASS}.test_one", f"{CLASS}.test_two", "tempest.api.compute.other.C.test"]
-    assert results.lost(found, passing, TESTS) == [f"{CLASS}.test_two"]
+    other, gone = "tempest.api.compute.other.C.test", f"{CLASS}.test_three"
+    passing = [f"{CLASS}.test_one", f"{CLASS}.test_two", gone, other]
+    assert results.lost(found, passing, r"test_a\.B", TESTS) == [gone, f"{CLASS}.test_two"]
+    assert results.lost(found, passing, "smoke", TESTS) == [f"{CLASS}.test_two"]
 
 
 def test_an_option_is_true_when_all_that_it_needs_is_there() -> None:

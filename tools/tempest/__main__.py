@@ -87,7 +87,7 @@ def _judge(given: argparse.Namespace, tests: list[str], found: list[results.Outc
     if given.update:
         _update(tests, found)
     expected = FAST if given.fast else PASSING
-    lost = results.lost(found, _lines(expected), tests)
+    lost = results.lost(found, _lines(expected), given.regex, tests)
     for one in found:
         if one.status == "failed":
             print(f"\n{one.name}\n{one.text}")

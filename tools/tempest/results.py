@@ -112,7 +112,14 @@ def summary(found: Collection[Outcome], lost: Collection[str]) -> dict[str, Any]
     }
 
 
-def lost(found: Collection[Outcome], passing: Iterable[str], chosen: Iterable[str]) -> list[str]:
-    """Those of `passing` that were to run now and did not pass."""
+def lost(
+    found: Collection[Outcome], passing: Iterable[str], regex: str, chosen: Iterable[str]
+) -> list[str]:
+    """Those of `passing` that the run was of and that did not pass: skipped and vanished ones too.
+
+    Chosen ones may have matched by their attributes, which `passing` has not.
+    """
     passed = {one.name for one in found if one.status == "passed"}
-    return sorted((set(passing) & set(map(plain, chosen))) - passed)
+    matched = set(map(plain, chosen))
+    meant = {name for name in passing if name in matched or re.search(regex, name)}
+    return sorted(meant - passed)
