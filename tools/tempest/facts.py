@@ -16,6 +16,8 @@ from tests.http_client import Client
 # id, name, RAM in MiB: two that the tiny image boots in, the second larger, as a resize needs.
 FLAVORS = (("tempest-1", "tempest.tiny", 192), ("tempest-2", "tempest.small", 256))
 
+EXTERNAL = "198.51.100.0/24"
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -43,6 +45,7 @@ def gather(cloud: Cloud, image: Path, hosts: int) -> Facts:
     for id_, name, ram in FLAVORS:
         wanted = {"id": id_, "name": name, "ram": ram, "vcpus": 1, "disk": 1}
         admin.call("POST", "/compute/v2.1/flavors", json={"flavor": wanted})
+    external = _external_network(admin)
     networks = admin.call("GET", "/network/v2.0/networks").json()["networks"]
     extensions = admin.call("GET", "/network/v2.0/extensions").json()["extensions"]
     version = admin.call("GET", "/compute/v2.1").json()["version"]
@@ -52,10 +55,10 @@ def gather(cloud: Cloud, image: Path, hosts: int) -> Facts:
         admin_password=PASSWORDS["admin"],
         images=(ids[0], ids[1]),
         flavors=(FLAVORS[0][0], FLAVORS[1][0]),
-        network=next(one["name"] for one in networks if one["shared"]),
-        external_network=next(
-            ((one["id"], one["name"]) for one in networks if one.get("router:external")), None
+        network=next(
+            one["name"] for one in networks if one["shared"] and not one.get("router:external")
         ),
+        external_network=external,
         network_extensions=tuple(one["alias"] for one in extensions),
         actions=frozenset(name for name, known in ACTIONS.items() if _is_done(known[2])),
         routes=frozenset(rule.rule for rule in app.url_map.iter_rules()),
@@ -63,6 +66,18 @@ def gather(cloud: Cloud, image: Path, hosts: int) -> Facts:
         max_microversion=version["version"],
         hosts=hosts,
     )
+
+
+def _external_network(admin: Client) -> tuple[str, str] | None:
+    """A network of floating addresses: its id and name; None where Network is only to be read."""
+    path, wanted = f"{admin.root}/network/v2.0", {"name": "public", "router:external": True}
+    made = admin.session.post(f"{path}/networks", json={"network": wanted}, timeout=30)
+    if made.status_code != 201:
+        return None
+    id_ = str(made.json()["network"]["id"])
+    subnet = {"network_id": id_, "ip_version": 4, "cidr": EXTERNAL, "enable_dhcp": False}
+    admin.call("POST", "/network/v2.0/subnets", 201, json={"subnet": subnet})
+    return id_, "public"
 
 
 def _is_done(perform: Callable[..., object]) -> bool:
