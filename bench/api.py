@@ -24,6 +24,7 @@ from app.domain.message import newest
 from app.models import Action, Host, Server
 from app.store import database, migrations, seed
 from app.tasks.control import claim, schedule
+from app.web import heap
 from app.web.factory import create_app
 from tests.asking import forget_process_state
 from tests.cloud import PASSWORDS
@@ -63,6 +64,7 @@ def _measured(folder: Path, patch: pytest.MonkeyPatch, servers: int) -> list[dic
     _fill(site, servers)
     token = site.token()
     client = site.client
+    heap.settle()
     marshalled = _times(_marshalling(servers))
     rows = [_row("Flask-RESTX marshals and dumps", servers, marshalled, marshalled, 0)]
     for name, path, version in ROUTES:

@@ -14,6 +14,7 @@ from gunicorn.glogging import Logger
 from app import logs, tls
 from app.config import settings
 from app.errors import NovellaError
+from app.web import heap
 from app.web.image import uploads
 from app.web.tls import Contexts
 
@@ -64,7 +65,8 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Clean up after uploads that died with the process before this one."""
+    """Clean up after uploads that died with the process before this one; tidy the heap."""
+    heap.settle()
     try:
         uploads.recover(_settings)
     except NovellaError as error:
