@@ -18,20 +18,17 @@ import click
 import flask_restx
 import pytest
 from flask_restx import fields
-from sqlalchemy import event, select, update
 
-from app.domain.message import newest
-from app.models import Action, Host, Server
 from app.store import database, migrations, seed
-from app.tasks.control import claim, schedule
 from app.web import heap
 from app.web.factory import create_app
 from tests.asking import forget_process_state
 from tests.cloud import PASSWORDS
+from tests.filled import fill_servers, statements
 from tests.integration.web_fixtures import Site, adopt_settings
 
 V = "/compute/v2.1"
-AT_ONCE, FIELDS = 250, 35
+FIELDS = 35
 ROUTES = (
     ("servers in detail, 2.1", f"{V}/servers/detail?limit=1000", "2.1"),
     ("servers in detail, newest", f"{V}/servers/detail?limit=1000", "latest"),
@@ -61,7 +58,7 @@ def main(servers: int, json_file: Path | None) -> None:
 
 def _measured(folder: Path, patch: pytest.MonkeyPatch, servers: int) -> list[dict[str, Any]]:
     site = _site(folder, patch)
-    _fill(site, servers)
+    fill_servers(site, servers)
     token = site.token()
     client = site.client
     heap.settle()
@@ -74,7 +71,7 @@ def _measured(folder: Path, patch: pytest.MonkeyPatch, servers: int) -> list[dic
             answer = client.get(path, headers=headers)
             assert answer.status_code == 200, answer.text
 
-        rows.append(_row(name, servers, _times(get), marshalled, _statements(get)))
+        rows.append(_row(name, servers, _times(get), marshalled, len(statements(get))))
     return rows
 
 
@@ -84,58 +81,6 @@ def _site(folder: Path, patch: pytest.MonkeyPatch) -> Site:
     with database.transaction() as session:
         seed.first_start(session, network_cidr="10.77.0.0/16", passwords=PASSWORDS)
     return Site(create_app(made), folder)
-
-
-def _fill(site: Site, count: int) -> None:
-    """So many servers as they are once built, with metadata, tags and a port each."""
-    mine = site.get("/identity/v3/auth/projects").json["projects"][0]["id"]
-    free = dict.fromkeys(("instances", "cores", "ram"), -1) | {"force": True}
-    quota = {"quota_set": free}
-    assert site.call("PUT", f"{V}/os-quota-sets/{mine}", "admin", json=quota).status_code == 200
-    more = {
-        "metadata": {"role": "web", "stage": "live"},
-        "tags": ["one", "two"],
-        "networks": "auto",
-    }
-    image = site.add_image()
-    for first in range(0, count, AT_ONCE):
-        many = {"min_count": min(AT_ONCE, count - first), "max_count": min(AT_ONCE, count - first)}
-        body = {"server": {"name": "vm", "flavorRef": "6", "imageRef": image, **more, **many}}
-        answer = site.post(f"{V}/servers", json=body, version="2.60")
-        assert answer.status_code == 202, answer.text
-    with database.transaction() as session:
-        session.add(_host())
-        asked = set(session.scalars(select(Action.request_id)))
-    for request_id in asked:
-        with database.transaction() as session:
-            assert schedule.schedule(session, request_id) == []
-        with database.transaction() as session:
-            claim.claim(session, request_id)
-    with database.transaction() as session:
-        built = {"vm_state": "active", "task_state": None, "power_state": 1, "launched_at": 1.0}
-        session.execute(update(Server).values(**built))
-        session.execute(update(Action).values(state="succeeded", finished_at=2.0))
-
-
-def _host() -> Host:
-    return Host(
-        name="n1",
-        number=1,
-        uuid="u",
-        session="s",
-        state="up",
-        vcpus=10**6,
-        ram_mb=10**9,
-        disk_gb=10**6,
-        speaks=newest(),
-        cpu_ratio=1.0,
-        ram_ratio=1.0,
-        disk_ratio=1.0,
-        hostname="n1.example",
-        own_cpu_ratio=1.0,
-        own_ram_ratio=1.0,
-        own_disk_ratio=1.0,
-    )
 
 
 def _marshalling(count: int) -> Callable[[], object]:
@@ -154,20 +99,6 @@ def _times(act: Callable[[], object], seconds: float = 3.0) -> list[float]:
         act()
         found.append((time.perf_counter() - begun) * 1000)
     return found
-
-
-def _statements(act: Callable[[], object]) -> int:
-    seen: list[str] = []
-
-    def noted(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
-        seen.append(statement)
-
-    event.listen(database.engine(), "before_cursor_execute", noted)
-    try:
-        act()
-    finally:
-        event.remove(database.engine(), "before_cursor_execute", noted)
-    return len(seen)
 
 
 def _row(
