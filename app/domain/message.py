@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from app.domain.networking import Networking, networking
 from app.domain.resources import Resources
 from app.errors import Invalid
 
@@ -75,7 +76,12 @@ class Fault:
 
 @dataclass(frozen=True)
 class Nic:
-    """One network interface: the port's id, its MAC, and its IPv4 address in its subnet."""
+    """One network interface: the port's id, its MAC, and its IPv4 address in its subnet.
+
+    `segment` names its bridge (empty: its network's id), `host_address` is that bridge's own
+    address (empty: the gateway's, or the subnet's first). A `nat` one leads out by itself.
+    `routes` are (destination, next hop); `tag` is what the guest is told that it is for.
+    """
 
     port_id: str
     mac: str
@@ -86,6 +92,18 @@ class Nic:
     gateway: str | None
     dns: tuple[str, ...] = ()
     mtu: int = 1500
+    segment: str = ""
+    host_address: str = ""
+    nat: bool = True
+    dhcp: bool = True
+    routes: tuple[tuple[str, str], ...] = ()
+    tag: str | None = None
+    secured: bool = False
+
+    @property
+    def bridge(self) -> str:
+        """What its bridge is named after."""
+        return self.segment or self.network_id
 
 
 @dataclass(frozen=True)
@@ -148,6 +166,7 @@ class BuildPlan:
     launch_index: int = 0
     reservation_id: str = ""
     files: dict[str, str] = field(default_factory=dict, repr=False)
+    networking: Networking | None = None
 
 
 @dataclass(frozen=True)
@@ -214,14 +233,21 @@ def host_message(data: dict[str, Any]) -> HostMessage:
 def build_plan(data: dict[str, Any]) -> BuildPlan:
     """Read a BuildPlan back from plain data. Raises KeyError or TypeError when broken."""
     image = data.get("image")
-    nics = tuple(known(Nic, nic, dns=tuple(nic["dns"])) for nic in data["nics"])
+    nics = tuple(_nic(nic) for nic in data["nics"])
+    told = data.get("networking")
     return known(
         BuildPlan,
         data,
         image=known(ImageSource, image) if image else None,
         nics=nics,
         resources=known(Resources, data["resources"]),
+        networking=networking(told) if told else None,
     )
+
+
+def _nic(data: dict[str, Any]) -> Nic:
+    routes = tuple((to, by) for to, by in data.get("routes", ()))
+    return known(Nic, data, dns=tuple(data["dns"]), routes=routes)
 
 
 def outcome(data: dict[str, Any]) -> Outcome:

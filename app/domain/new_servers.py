@@ -10,10 +10,15 @@ from app.domain.resources import Resources
 
 @dataclass(frozen=True)
 class WantedNic:
-    """One network to be attached to, with an address of the caller's choice or any."""
+    """One network to be attached to, with an address of the caller's choice or any.
+
+    Or by a port that is there. `tag` is the device's name for the guest.
+    """
 
     network_id: str
     fixed_ip: str | None = None
+    port_id: str | None = None
+    tag: str | None = None
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ class NewServers:
 
     `user_data` is base64 text as it came, and so are the contents of `files` by path; `image_id`
     names an active image that the caller may see; `nics` is empty for a server without network;
+    `security_groups` are (id, name) of those that the ports made for the servers will be in;
     `disk_config` is AUTO or MANUAL.
     """
 
@@ -41,6 +47,7 @@ class NewServers:
     flavor: FlavorCopy
     image_id: str
     nics: tuple[WantedNic, ...]
+    security_groups: tuple[tuple[str, str], ...] = ()
     min_count: int = 1
     max_count: int = 1
     description: str | None = None

@@ -17,12 +17,25 @@ from app.models.identity import (
 )
 from app.models.image import Image
 from app.models.keypair import Keypair
-from app.models.network import Network, Port, Subnet
+from app.models.network import FloatingIp, HostNetworking, Network, Port, Router, Subnet
 from app.models.quota import Quota, QuotaClass, QuotaUsage, UserQuota
+from app.models.security_group import (
+    PortGroup,
+    SecurityGroup,
+    SecurityRule,
+    ServerSecurityGroup,
+)
 from app.models.server import Server, ServerNic, ServerTag
 from app.models.server_group import ServerGroup, ServerGroupMember
 
 __all__ = [
+    "ServerSecurityGroup",
+    "PortGroup",
+    "SecurityRule",
+    "SecurityGroup",
+    "Router",
+    "HostNetworking",
+    "FloatingIp",
     "Action",
     "ActionEvent",
     "Aggregate",

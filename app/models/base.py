@@ -23,7 +23,7 @@ class Base(DeclarativeBase):
     """All tables. Times are floats: seconds since the epoch by the database's own clock."""
 
     metadata = MetaData(naming_convention=NAMES)
-    type_annotation_map = {dict[str, Any]: JSON, list[str]: JSON, float: Float(53)}
+    type_annotation_map = {dict[str, Any]: JSON, list[str]: JSON, list[Any]: JSON, float: Float(53)}
 
 
 class now(FunctionElement[float]):  # noqa: N801  (reads as the SQL function it is)

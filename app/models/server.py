@@ -81,7 +81,11 @@ class Server(Base):
 
 
 class ServerNic(Base):
-    """What a create asked for: one network each, in order; the claim makes its port."""
+    """What a create asked for: one network each, in order; the claim makes its port.
+
+    Unless it brought one, which is the server's from then on; `tag` is the device's name for the
+    guest.
+    """
 
     __tablename__ = "server_nics"
 
@@ -91,6 +95,8 @@ class ServerNic(Base):
     position: Mapped[int] = mapped_column(primary_key=True)
     network_id: Mapped[str] = mapped_column(ForeignKey("networks.id"))
     fixed_ip: Mapped[str | None] = mapped_column(String(39))
+    port_id: Mapped[str | None] = mapped_column(String(36))
+    tag: Mapped[str | None] = mapped_column(String(60))
 
 
 class ServerTag(Base):

@@ -49,7 +49,7 @@ def done(session: Session, cleanup_id: str, host: str, fence: int) -> bool:
     if server.host != host or server.deleted_at is not None:
         claims.release(session, server.id, host)
     if server.deleted_at is not None and not any_of(session, server.id):
-        addresses.release(session, server.id)
+        addresses.let_go(session, server.id)
     return True
 
 

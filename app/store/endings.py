@@ -53,7 +53,7 @@ def gone(session: Session, action: Action, server: Server) -> None:
     residents.found(session, server.id)
     session.flush()
     if not cleanups.any_of(session, server.id):
-        addresses.release(session, server.id)
+        addresses.let_go(session, server.id)
 
 
 def failed(session: Session, action: Action, server: Server, fault: Fault) -> None:

@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 from app.domain.caller import Caller
 from app.domain.new_servers import WantedNic
 from app.errors import Invalid, NotFound
-from app.models import Action, Network, Port, Server, Subnet
-from app.store import addresses, networks, servers
+from app.models import Action, Network, Port, Server, ServerNic, Subnet
+from app.store import addresses, networks, security_groups, server_networks, servers
 
 ATTACH, DETACH = "attach_interface", "detach_interface"
 MOST = 16
@@ -50,10 +50,37 @@ def attach(
     server = session.get_one(Server, server_id)
     if len(addresses.of_server(session, server_id)) >= MOST:
         raise Invalid(f"Instance {server_id} has {MOST} interfaces, which is the most")
-    port = addresses.add(session, server, wanted[0].network_id, wanted[0].fixed_ip)
+    nic = wanted[0]
+    if nic.port_id is None:
+        port = addresses.add(session, server, nic.network_id, nic.fixed_ip)
+        _guard(session, port)
+    else:
+        port = _bring(session, server, nic)
     action.args = {"port_id": port.id}
     session.flush()
     return action, port, session.get_one(Subnet, port.subnet_id)
+
+
+def _guard(session: Session, port: Port) -> None:
+    """A new port is in its server's groups, or in the project's default one."""
+    if port.port_security_enabled and not networks.groups_of(session, [port]):
+        default = security_groups.ensure_default(session, port.project_id)
+        security_groups.join(session, [port.id], [default])
+
+
+def _bring(session: Session, server: Server, nic: WantedNic) -> Port:
+    """Give the server a port that is there. Raises Conflict when another was faster."""
+    position = addresses.next_position(session, server.id)
+    session.add(
+        ServerNic(
+            server_id=server.id,
+            position=position,
+            network_id=nic.network_id,
+            port_id=nic.port_id,
+        )
+    )
+    server_networks.bind(session, server.id, [nic], position)
+    return session.get_one(Port, str(nic.port_id), populate_existing=True)
 
 
 def detach(session: Session, caller: Caller, server_id: str, port_id: str) -> Action:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -11,19 +10,28 @@ from sqlalchemy import ColumnElement, Select, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.domain.caller import Caller
-from app.domain.new_servers import WantedNic
 from app.errors import Invalid, NotFound
-from app.models import Network, Port, Server, Subnet
+from app.models import (
+    FloatingIp,
+    Network,
+    Port,
+    PortGroup,
+    Router,
+    SecurityGroup,
+    SecurityRule,
+    Server,
+    Subnet,
+)
 from app.store.paging import Page, page_of
 
-T = TypeVar("T", Network, Subnet, Port)
+T = TypeVar("T", Network, Subnet, Port, Router, FloatingIp, SecurityGroup, SecurityRule)
 
 
 def visible(caller: Caller) -> ColumnElement[bool]:
-    """Networks of the caller's project and shared ones; all for an admin."""
+    """Networks of the caller's project, shared and external ones; all for an admin."""
     if caller.is_admin:
         return Network.id.is_not(None)
-    return or_(Network.project_id == caller.project_id, Network.shared)
+    return or_(Network.project_id == caller.project_id, Network.shared, Network.external)
 
 
 def _networks(caller: Caller) -> Select[Network]:
@@ -34,21 +42,45 @@ def _subnets(caller: Caller) -> Select[Subnet]:
     return select(Subnet).join(Network, Network.id == Subnet.network_id).where(visible(caller))
 
 
-def _ports(caller: Caller) -> Select[Port]:
-    query = select(Port)
-    return query if caller.is_admin else query.where(Port.project_id == caller.project_id)
+def _own(kind: Any) -> Callable[[Caller], Select[Any]]:
+    """What is the caller's project's; all for an admin."""
+
+    def query(caller: Caller) -> Select[Any]:
+        found = select(kind)
+        return found if caller.is_admin else found.where(kind.project_id == caller.project_id)
+
+    return query
 
 
-_SELECTS: Mapping[Any, Any] = {Network: _networks, Subnet: _subnets, Port: _ports}
+_SELECTS: Mapping[Any, Any] = {
+    Network: _networks,
+    Subnet: _subnets,
+    **{kind: _own(kind) for kind in (Port, Router, FloatingIp, SecurityGroup, SecurityRule)},
+}
+_NOUNS: Mapping[Any, str] = {
+    FloatingIp: "Floating IP",
+    SecurityGroup: "Security group",
+    SecurityRule: "Security group rule",
+}
 
 _server: Any = select(Server).where(Server.id == Port.server_id)
 _zone: Any = _server.with_only_columns("compute:" + func.coalesce(Server.availability_zone, "nova"))
 _up: Any = case((Server.vm_state == "active", "ACTIVE"), else_="DOWN")
+_serving: Any = case((Port.server_id.is_not(None), None), else_=Port.device_owner)
+_group_of: Any = select(PortGroup.group_id).where(PortGroup.port_id == Port.id)
 _COMPUTED: Mapping[tuple[Any, str], Any] = {
     (Network, "status"): case((Network.admin_state_up, "ACTIVE"), else_="DOWN"),
-    (Port, "status"): func.coalesce(_server.with_only_columns(_up).scalar_subquery(), "DOWN"),
-    (Port, "device_owner"): func.coalesce(_zone.scalar_subquery(), ""),
-    (Port, "host"): func.coalesce(_server.with_only_columns(Server.host).scalar_subquery(), ""),
+    (Port, "status"): func.coalesce(
+        _server.with_only_columns(_up).scalar_subquery(),
+        case((Port.device_owner.like("network:%"), "ACTIVE"), else_="DOWN"),
+    ),
+    (Port, "device_owner"): func.coalesce(_zone.scalar_subquery(), _serving, ""),
+    (Port, "device_id"): func.coalesce(Port.server_id, Port.device_id),
+    (Port, "host"): func.coalesce(
+        _server.with_only_columns(Server.host).scalar_subquery(), Port.host_id, ""
+    ),
+    (FloatingIp, "status"): case((FloatingIp.port_id.is_not(None), "ACTIVE"), else_="DOWN"),
+    (Router, "status"): case((Router.id.is_not(None), "ACTIVE"), else_=""),
 }
 """What clients filter by though no table has it."""
 
@@ -66,6 +98,9 @@ def listed(session: Session, caller: Caller, kind: type[T], wanted: Listing) -> 
     """A page of the rows of `kind` that the caller may see. Raises Invalid for a bad marker."""
     query, page = _SELECTS[kind](caller), wanted.page
     for column, values in wanted.filters.items():
+        if (kind, column) == (Port, "security_group"):
+            query = query.where(_group_of.where(PortGroup.group_id.in_(values)).exists())
+            continue
         of = _COMPUTED.get((kind, column))
         query = query.where((getattr(kind, column) if of is None else of).in_(values))
     marker = None
@@ -77,22 +112,41 @@ def listed(session: Session, caller: Caller, kind: type[T], wanted: Listing) -> 
     return list(session.scalars(page_of(query, page, key, kind.id, marker)))
 
 
-def in_use(session: Session, project_id: str) -> dict[str, int]:
-    """How many networks, subnets and ports a project has."""
-    return {
-        kind.__name__.lower(): session.scalar(
-            select(func.count()).select_from(kind).where(kind.project_id == project_id)
-        )
-        or 0
-        for kind in (Network, Subnet, Port)
-    }
-
-
 def get(session: Session, caller: Caller, kind: type[T], row_id: str) -> T:
     """One row of `kind` that the caller may see, else NotFound."""
     found: T | None = session.scalars(_SELECTS[kind](caller).where(kind.id == row_id)).first()
     if found is None:
-        raise NotFound(f"{kind.__name__} {row_id} could not be found.")
+        noun = _NOUNS.get(kind, kind.__name__)
+        words = "does not exist" if kind in (SecurityGroup, SecurityRule) else "could not be found."
+        raise NotFound(f"{noun} {row_id} {words}", code=_code(kind))
+    return found
+
+
+def _code(kind: Any) -> str:
+    """What Neutron calls the error that there is no such thing."""
+    own = {FloatingIp: "FloatingIPNotFound", SecurityRule: "SecurityGroupRuleNotFound"}
+    return own.get(kind, f"{kind.__name__}NotFound")
+
+
+def by_id(session: Session, kind: type[T], ids: Iterable[str]) -> dict[str, T]:
+    """Rows by their ids, whoever's they are."""
+    return {row.id: row for row in session.scalars(select(kind).where(kind.id.in_(list(ids))))}
+
+
+def of_server(session: Session, server_id: str) -> list[Port]:
+    """A server's ports that have an address, in order."""
+    query = select(Port).where(Port.server_id == server_id, Port.address.is_not(None))
+    return list(session.scalars(query.order_by(Port.position, Port.id)))
+
+
+def groups_of(session: Session, ports: Sequence[Port]) -> dict[str, list[str]]:
+    """The ids of each port's security groups."""
+    query = select(PortGroup.port_id, PortGroup.group_id).where(
+        PortGroup.port_id.in_([port.id for port in ports])
+    )
+    found: dict[str, list[str]] = {}
+    for row in session.execute(query.order_by(PortGroup.group_id)):
+        found.setdefault(row.port_id, []).append(row.group_id)
     return found
 
 
@@ -117,52 +171,3 @@ def port_facts(session: Session, ports: Sequence[Port]) -> dict[str, tuple[str |
             (row.host, row.vm_state, row.availability_zone or "nova") if row else (None, "", "")
         )
     return facts
-
-
-def default_nics(session: Session, caller: Caller) -> tuple[WantedNic, ...]:
-    """The network that a create means when it names none: the project's default, or the shared.
-
-    Raises Invalid when there are several to choose from and none is the default.
-    """
-    query = select(Network.id, Network.project_id, Network.is_default).where(
-        or_(Network.project_id == caller.project_id, Network.shared)
-    )
-    rows = list(session.execute(query.order_by(Network.created_at, Network.id)))
-    own = [row.id for row in rows if row.project_id == caller.project_id]
-    marked = [row.id for row in rows if row.is_default]
-    preferred = [one for one in marked if one in own] or marked or own
-    if not preferred:
-        return ()
-    if len(preferred) > 1 and not marked:
-        raise Invalid(
-            "Multiple possible networks found, use a Network ID to be more specific.",
-            code="ambiguous_network",
-        )
-    return (WantedNic(network_id=preferred[0]),)
-
-
-def check_nics(session: Session, caller: Caller, nics: Sequence[WantedNic]) -> None:
-    """Raise Invalid when a network is not the caller's to use or an address is not in it."""
-    wanted = {nic.network_id for nic in nics}
-    query = select(Network.id).where(visible(caller), Network.id.in_(wanted))
-    seen = set(session.scalars(query))
-    if missing := sorted(wanted - seen):
-        raise Invalid(f"Network {missing[0]} could not be found.", code="network_not_found")
-    subnets: dict[str, list[Any]] = {}
-    for row in session.execute(
-        select(Subnet.network_id, Subnet.cidr).where(Subnet.network_id.in_(wanted))
-    ):
-        subnets.setdefault(row.network_id, []).append(ipaddress.ip_network(row.cidr))
-    for nic in nics:
-        if not subnets.get(nic.network_id):
-            raise Invalid(
-                f"Network {nic.network_id} requires a subnet in order to boot instances on.",
-                code="no_subnet",
-            )
-        if nic.fixed_ip and not any(
-            ipaddress.ip_address(nic.fixed_ip) in net for net in subnets[nic.network_id]
-        ):
-            raise Invalid(
-                f"Fixed IP {nic.fixed_ip} is not in a subnet of network {nic.network_id}",
-                code="address_outside",
-            )

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from app.domain.message import BuildPlan, Nic
 from app.domain.resources import Resources
 from app.models import Action, Cloud, Host, Image, Server
-from app.store import addresses
+from app.store import addresses, host_networking
 
 
 def cloud_id(session: Session) -> str:
@@ -27,6 +27,7 @@ def look_ahead(session: Session, moved: Sequence[tuple[Action, Server]]) -> None
         *session.scalars(select(Image).where(Image.id.in_({one.image_id for _, one in moved}))),
     ]
     session.info["looked_ahead"] = kept  # or the identity map lets go of them
+    host_networking.look_ahead(session, [server for _, server in moved])
     addresses.look_ahead(session, [server.id for _, server in moved])
 
 
@@ -42,17 +43,25 @@ def image(session: Session, image_id: str | None) -> Image | None:
 
 def build_plan(session: Session, server: Server) -> BuildPlan:
     """The server's plan without its image source, which only a build needs."""
+    networking = host_networking.of_server(session, server)
     nics = tuple(
         Nic(
             port_id=port.id,
             mac=port.mac,
-            address=port.address,
+            address=str(port.address),
             network_id=network.id,
             network_name=network.name,
             cidr=subnet.cidr,
             gateway=subnet.gateway_ip,
             dns=tuple(subnet.dns),
             mtu=network.mtu,
+            segment=subnet.segment or "",
+            host_address=subnet.on_hosts,
+            nat=network.network_type == "nat",
+            dhcp=subnet.enable_dhcp,
+            routes=tuple((one["destination"], one["nexthop"]) for one in subnet.host_routes),
+            tag=port.tag,
+            secured=port.port_security_enabled,
         )
         for port, subnet, network in addresses.of_server(session, server.id)
     )
@@ -75,4 +84,5 @@ def build_plan(session: Session, server: Server) -> BuildPlan:
         public_key=server.public_key,
         launch_index=server.launch_index,
         reservation_id=server.reservation_id,
+        networking=networking,
     )

@@ -13,12 +13,17 @@ from app.errors import Conflict, Invalid, NotFound
 from app.models import (
     ApplicationCredential,
     FlavorAccess,
+    FloatingIp,
     Image,
     Network,
+    Port,
     Project,
     Quota,
     QuotaUsage,
     RoleAssignment,
+    Router,
+    SecurityGroup,
+    SecurityRule,
     Server,
     ServerGroup,
     User,
@@ -109,7 +114,17 @@ def remove(session: Session, project_id: str) -> None:
             RoleAssignment.scope == "project", RoleAssignment.target_id == project_id
         )
     )
-    for kind in (ApplicationCredential, ServerGroup, Quota, UserQuota, QuotaUsage, FlavorAccess):
+    kinds = (
+        ApplicationCredential,
+        ServerGroup,
+        Quota,
+        UserQuota,
+        QuotaUsage,
+        FlavorAccess,
+        SecurityRule,
+        SecurityGroup,
+    )
+    for kind in kinds:
         session.execute(delete(kind).where(kind.project_id == project_id))
     session.execute(
         update(User).where(User.default_project_id == project_id).values(default_project_id=None)
@@ -124,12 +139,16 @@ def _owned(session: Session, project_id: str) -> str:
         "server": (Server.project_id == project_id) & Server.deleted_at.is_(None),
         "image": (Image.owner == project_id) & (Image.status != "deleted"),
         "network": Network.project_id == project_id,
+        "router": Router.project_id == project_id,
+        "port": (Port.project_id == project_id) & ~Port.own,
+        "floating address": FloatingIp.project_id == project_id,
     }
     found = []
     for name, where in counts.items():
         count = session.scalar(select(func.count()).where(where)) or 0
         if count:
-            found.append(f"{count} {name}{'' if count == 1 else 's'}")
+            several = "es" if name.endswith("s") else "s"
+            found.append(f"{count} {name}{'' if count == 1 else several}")
     return " and ".join(found)
 
 

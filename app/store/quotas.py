@@ -51,7 +51,7 @@ DEFAULT_CLASS = "default"
 def limits(session: Session, project_id: str) -> dict[str, int]:
     """Each resource's limit for the project; -1 is without limit."""
     own = select(literal(1).label("rank"), Quota.resource, Quota.hard_limit).where(
-        Quota.project_id == project_id
+        Quota.project_id == project_id, Quota.resource.in_(DEFAULTS)
     )
     of_all = select(literal(0).label("rank"), QuotaClass.resource, QuotaClass.hard_limit).where(
         QuotaClass.class_name == DEFAULT_CLASS
@@ -75,7 +75,9 @@ def set_class_limits(session: Session, class_name: str, given: Mapping[str, int]
 def usage(session: Session, project_id: str) -> dict[str, int]:
     """What the project uses of each counted resource."""
     rows = session.execute(
-        select(QuotaUsage.resource, QuotaUsage.in_use).where(QuotaUsage.project_id == project_id)
+        select(QuotaUsage.resource, QuotaUsage.in_use).where(
+            QuotaUsage.project_id == project_id, QuotaUsage.resource.in_(COUNTED)
+        )
     )
     found = dict.fromkeys(COUNTED, 0) | {row.resource: row.in_use for row in rows}
     return found | {GROUPS: _groups(session, project_id)}
@@ -178,8 +180,10 @@ def keep(
 
 def reset_limits(session: Session, project_id: str) -> None:
     """Let the defaults hold for the project and its users again."""
-    for table in (Quota, UserQuota):
-        session.execute(delete(table).where(table.project_id == project_id))
+    session.execute(
+        delete(Quota).where(Quota.project_id == project_id, Quota.resource.in_(DEFAULTS))
+    )
+    session.execute(delete(UserQuota).where(UserQuota.project_id == project_id))
 
 
 def _insert(session: Session, table: type[Any]) -> Any:

@@ -19,10 +19,12 @@ from app.models import (
     Project,
     Role,
     RoleAssignment,
+    SecurityRule,
     Subnet,
     User,
     new_id,
 )
+from app.store import security_groups
 from app.store.identity import hash_password
 
 ROLES = ("admin", "manager", "member", "reader", "service")
@@ -74,6 +76,7 @@ def first_start(
         for id_, name, ram, vcpus, disk in FLAVORS
     )
     _add_default_network(session, network_cidr)
+    _open_default_groups(session)
     session.flush()
     return Seeded(cloud.id, created=True)
 
@@ -109,7 +112,14 @@ def _add_default_network(session: Session, cidr: str) -> None:
         raise Invalid(f"network_cidr: {cidr} has no room for guests, take a /29 or larger")
     session.flush()
     owner = session.scalars(select(Project.id).where(Project.name == "admin")).one()
-    network = Network(id=new_id(), project_id=owner, name="default", shared=True, is_default=True)
+    network = Network(
+        id=new_id(),
+        project_id=owner,
+        name="default",
+        shared=True,
+        is_default=True,
+        network_type="nat",
+    )
     session.add(network)
     session.flush()
     session.add(
@@ -124,3 +134,21 @@ def _add_default_network(session: Session, cidr: str) -> None:
             dns=[str(subnet[1])],
         )
     )
+
+
+def _open_default_groups(session: Session) -> None:
+    """Whoever tries the cloud out can ping a first guest and log in to it: in the two projects
+    of the first start, and in no others."""
+    for project in session.scalars(select(Project.id).order_by(Project.name)):
+        group = security_groups.ensure_default(session, project)
+        for protocol, port in (("icmp", None), ("tcp", 22)):
+            rule = SecurityRule(
+                project_id=project,
+                group_id=group,
+                direction="ingress",
+                protocol=protocol,
+                port_min=port,
+                port_max=port,
+                remote_ip="0.0.0.0/0",
+            )
+            session.add(rule)

@@ -12,19 +12,20 @@ from sqlalchemy.orm import Session
 
 from app.domain.caller import Caller
 from app.errors import Invalid, NotFound
-from app.models import Action, Cloud, Host, Network, Port, Server
-from app.store import server_groups, server_tags
+from app.models import Action, Cloud, FloatingIp, Host, Network, Port, Server
+from app.store import server_groups, server_security, server_tags
 from app.store.paging import in_order
 from app.store.server_filters import ServerQuery, narrowed
 
 
 @dataclass(frozen=True)
 class Nic:
-    """An address of a server, with the name of its network."""
+    """An address of a server, with the name of its network; `floating` ones stand for it."""
 
     network_name: str
     mac: str
     address: str
+    floating: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Extras:
     hosts: dict[str, HostFacts]
     running: dict[str, tuple[str, int]]
     tags: dict[str, list[str]]
+    security_groups: dict[str, list[str]]
     groups: dict[str, str] = field(default_factory=dict)
 
 
@@ -99,7 +101,7 @@ def get(session: Session, caller: Caller, server_id: str, *, deleted: bool = Fal
 
 
 def extras(session: Session, servers: Sequence[Server], *, groups: bool = False) -> Extras:
-    """Addresses, hosts, running actions and tags of `servers`: five queries however many.
+    """Addresses, hosts, running actions, tags and security groups: six queries, however many.
 
     One more when their server groups are wanted.
     """
@@ -111,6 +113,7 @@ def extras(session: Session, servers: Sequence[Server], *, groups: bool = False)
         _hosts(session, names),
         _running(session, ids),
         server_tags.by_server(session, ids),
+        server_security.names(session, ids),
         server_groups.by_server(session, ids) if groups else {},
     )
 
@@ -122,14 +125,23 @@ def cloud_id(session: Session) -> str:
 
 def _nics(session: Session, ids: list[str]) -> dict[str, list[Nic]]:
     query = (
-        select(Port.server_id, Network.name, Port.mac, Port.address)
+        select(
+            Port.server_id,
+            Network.name,
+            Port.mac,
+            Port.address,
+            FloatingIp.address.label("floating"),
+        )
         .join(Network, Network.id == Port.network_id)
-        .where(Port.server_id.in_(ids))
+        .outerjoin(FloatingIp, FloatingIp.port_id == Port.id)
+        .where(Port.server_id.in_(ids), Port.address.is_not(None))
         .order_by(Port.position, Port.id)
     )
     found: dict[str, list[Nic]] = {}
     for row in session.execute(query):
-        found.setdefault(row.server_id, []).append(Nic(row.name, row.mac, row.address))
+        floating = (row.floating,) if row.floating else ()
+        nic = Nic(row.name, row.mac, row.address, floating)
+        found.setdefault(row.server_id, []).append(nic)
     return found
 
 

@@ -17,8 +17,16 @@ from app.domain.message import Fault
 from app.domain.new_servers import NewServers
 from app.domain.states import CANCELLED, KINDS, Kind, kind_of
 from app.errors import Conflict, Forbidden, Invalid, NotFound
-from app.models import Action, Project, Server, ServerNic, ServerTag, new_id
-from app.store import actions, endings, quotas, server_groups, user_quotas
+from app.models import (
+    Action,
+    Project,
+    Server,
+    ServerNic,
+    ServerSecurityGroup,
+    ServerTag,
+    new_id,
+)
+from app.store import actions, endings, quotas, server_groups, server_networks, user_quotas
 from app.store.database import clock
 
 FIRST_STAGE = {kind.name: kind.stage for kind in KINDS.values()} | {"sync": "report"}
@@ -44,15 +52,7 @@ def create(session: Session, caller: Caller, wanted: NewServers) -> list[Action]
         server.reservation_id, server.launch_index = reservation, index
         session.add(server)
         session.flush()
-        for position, nic in enumerate(wanted.nics):
-            session.add(
-                ServerNic(
-                    server_id=server.id,
-                    position=position,
-                    network_id=nic.network_id,
-                    fixed_ip=nic.fixed_ip,
-                )
-            )
+        _networks(session, server, wanted)
         session.add_all(ServerTag(server_id=server.id, tag=tag) for tag in wanted.tags)
         args = {"min_count": wanted.min_count}
         accepted.append(_accept(session, caller, server, "create", "schedule", args))
@@ -61,6 +61,26 @@ def create(session: Session, caller: Caller, wanted: NewServers) -> list[Action]
         server_groups.join(session, caller, wanted.group_id, made)
     session.flush()
     return accepted
+
+
+def _networks(session: Session, server: Server, wanted: NewServers) -> None:
+    """What the server's ports will be, and those that it brings."""
+    session.add_all(
+        ServerNic(
+            server_id=server.id,
+            position=position,
+            network_id=nic.network_id,
+            fixed_ip=nic.fixed_ip,
+            port_id=nic.port_id,
+            tag=nic.tag,
+        )
+        for position, nic in enumerate(wanted.nics)
+    )
+    session.add_all(
+        ServerSecurityGroup(server_id=server.id, group_id=group)
+        for group, _ in wanted.security_groups
+    )
+    server_networks.bind(session, server.id, wanted.nics)
 
 
 def _hold_group(session: Session, caller: Caller, wanted: NewServers) -> None:

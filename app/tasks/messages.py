@@ -24,7 +24,7 @@ from app.errors import Bug
 from app.images.access import make_token, make_upload_token
 from app.images.keys import load_keys
 from app.models import Action, Cleanup, Host, Server
-from app.store import plans
+from app.store import host_networking, plans
 from app.store.actions import key_of
 
 NEEDS_PLAN = frozenset(
@@ -93,6 +93,18 @@ def for_cleanup(session: Session, cleanup: Cleanup, host: Host) -> dict[str, Any
             version=_version(host),
         )
     )
+
+
+def for_networking(session: Session, host: Host) -> dict[str, Any]:
+    """The message that tells a host all of its guests' networking."""
+    return {
+        "version": _version(host),
+        "cloud_id": plans.cloud_id(session),
+        "host": host.name,
+        "host_uuid": host.uuid,
+        "session": host.session,
+        "networking": asdict(host_networking.of_host(session, host.name)),
+    }
 
 
 def understands(host: Host) -> bool:

@@ -53,6 +53,21 @@ def settle(app: Celery, task_id: str | None = None) -> Signature:
     return made.set(task_id=task_id) if task_id else made
 
 
+def networking(app: Celery, message: dict[str, Any]) -> Signature:
+    """The chain that tells a host its guests' networking, and notes how far it got."""
+    host = message["host"]
+    told = app.signature(
+        "novella.networks",
+        args=(message,),
+        immutable=True,
+        queue=topology().queue("novella.networks", host),
+        argsrepr=f"(networking of {host} at {message['networking']['revision']},)",
+        kwargsrepr="{}",
+    )
+    noted = app.signature("novella.networked", queue=topology().queue("novella.networked"))
+    return chain(told, noted, app=app)
+
+
 def ring(actions: Sequence[Action]) -> None:
     """Send the first chain of freshly accepted actions. Never raises: the sweep rings again."""
     if not settings().chain or not actions:

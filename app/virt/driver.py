@@ -16,6 +16,7 @@ from typing import Protocol
 
 from app.domain.guest import Diagnostics, Guest, HostFacts, Inventory
 from app.domain.message import BuildPlan
+from app.domain.networking import Networking
 
 Report = Callable[[int, str], None]
 """Called with (percent 0-100, message) as a long step advances; never raises."""
@@ -148,6 +149,12 @@ class Driver(Protocol):
 
         Never a graceful shutdown. No-op when there is nothing. A guest at a higher fence is
         left alone: HostFault code="newer_fence", not retriable.
+        """
+
+    def secure(self, state: Networking) -> None:
+        """Put the host's networking into force, for guests that run too, and remember it.
+
+        Of what a build's plan told later than `state` was read, the plan's word stands.
         """
 
     def tidy(self) -> None:

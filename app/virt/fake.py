@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from contextlib import ExitStack
+from dataclasses import asdict
 from threading import Event
 
 from app.domain.guest import (
@@ -21,6 +22,7 @@ from app.domain.guest import (
     Inventory,
 )
 from app.domain.message import BuildPlan
+from app.domain.networking import Networking
 from app.errors import Cancelled, HostFault
 from app.virt.driver import Listener, Report
 from app.virt.fake_guests import check_fence, newer, shown
@@ -189,6 +191,13 @@ class FakeDriver(FakeOperations):
         self._forget(server_id)
         if guest is not None:
             self._tell(server_id, "stopped", SHUTDOWN)
+
+    def secure(self, state: Networking) -> None:
+        """Keep it: there is no network here."""
+        self._faults.check("secure")
+        with self._host.change() as kept:
+            if state.revision >= kept.networking.get(self.cloud_id, {}).get("revision", 0):
+                kept.networking[self.cloud_id] = asdict(state)
 
     def tidy(self) -> None:
         """There is nothing to free here."""

@@ -153,7 +153,8 @@ def _glance(problem: Problem) -> Response:
 
 
 def _neutron(problem: Problem) -> Response:
-    kind = {404: "NotFound", 409: "Conflict", 403: "PolicyNotAuthorized"}.get(
+    named = problem.code if problem.code[:1].isupper() else ""
+    kind = named or {404: "NotFound", 409: "Conflict", 403: "PolicyNotAuthorized"}.get(
         problem.status, "HTTP" + problem.title.replace(" ", "")
     )
     return _json({"NeutronError": {"type": kind, "message": problem.message, "detail": ""}})

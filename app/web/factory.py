@@ -101,6 +101,7 @@ def _namespaces() -> list[Namespace]:
         flavor_access,
         flavor_extra_specs,
         flavors,
+        floating_ip_proxy,
         hypervisors,
         image_actions,
         image_metadata,
@@ -110,9 +111,11 @@ def _namespaces() -> list[Namespace]:
         later_actions,
         limits,
         migrations,
+        network_proxy,
         quota_classes,
         quota_sets,
         rebuild_actions,
+        security_group_proxy,
         security_groups,
         server_groups,
         server_metadata,
@@ -142,12 +145,15 @@ def _namespaces() -> list[Namespace]:
     from app.web.image import documents, files, image, images, imports, tags  # noqa: F401
     from app.web.image import versions as image_versions
     from app.web.network import (  # noqa: F401
-        absent,
+        agents,
         extensions,
+        floating_ips,
         groups,
         networks,
         ports,
         quotas,
+        routers,
+        rules,
         subnets,
     )
     from app.web.network import versions as network

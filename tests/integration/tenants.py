@@ -36,10 +36,6 @@ CLOUDS_OWN = {
     "hypervisor_id": "1",
     "aggregate_id": "1",
     "pattern": "made-up",
-    "security_group_id": str(uuid.UUID(int=1)),
-    "security_group_rule_id": str(uuid.UUID(int=1)),
-    "floatingip_id": str(uuid.UUID(int=1)),
-    "router_id": str(uuid.UUID(int=1)),
     "agent_id": str(uuid.UUID(int=1)),
     "host_name": "made-up",
     "class_name": "default",
@@ -211,6 +207,7 @@ def _made_over_http(site: Site, tenant: Tenant) -> None:
     made = site.post("/compute/v2.1/servers", user, json=hinted)
     assert made.status_code == 202, made.text
     server = made.json["server"]["id"]
+    _networking(site, tenant)
     credential = site.post(
         f"/identity/v3/users/{tenant.things['user_id']}/application_credentials",
         user,
@@ -225,6 +222,46 @@ def _made_over_http(site: Site, tenant: Tenant) -> None:
         "credential_id": credential.json["application_credential"]["id"],
     }  # fmt: skip
     _settle(site, tenant, server)
+
+
+def _networking(site: Site, tenant: Tenant) -> None:
+    """A security group with a rule, a router, and an address of the operator's outer network."""
+    name, user = tenant.name, f"{tenant.name}-member"
+    base = "/network/v2.0"
+    outside = _outside()
+
+    def made(kind: str, noun: str, body: dict[str, Any]) -> str:
+        answer = site.post(f"{base}/{kind}", user, json={noun: body})
+        assert answer.status_code == 201, answer.text
+        return str(answer.json[noun]["id"])
+
+    group = made("security-groups", "security_group", {"name": f"{name}-group"})
+    rule = {"security_group_id": group, "direction": "ingress", "protocol": "tcp"}
+    tenant.things |= {
+        "security_group_id": group,
+        "security_group_rule_id": made("security-group-rules", "security_group_rule", rule),
+        "router_id": made("routers", "router", {"name": f"{name}-router"}),
+        "floatingip_id": made("floatingips", "floatingip", {"floating_network_id": outside}),
+        "group name": f"{name}-group",
+    }
+
+
+def _outside() -> str:
+    """The external network, which everybody sees."""
+    with database.transaction() as session:
+        query = select(models.Network.id).where(models.Network.external)
+        if (found := session.scalars(query).first()) is not None:
+            return found
+        network = models.Network(project_id="operator", name="outside", external=True)
+        session.add(network)
+        session.flush()
+        session.add(
+            models.Subnet(
+                network_id=network.id, project_id="operator", cidr="198.51.100.0/24",
+                gateway_ip="198.51.100.1", pool_start="198.51.100.2", pool_end="198.51.100.250",
+            )
+        )  # fmt: skip
+        return network.id
 
 
 def _settle(site: Site, tenant: Tenant, server: str) -> None:

@@ -40,12 +40,25 @@ STRANGERS = ("manager", "member", "reader", "service", "none")
 WORDS = {"key", "tag"}
 """Arguments that are free text: what is one's own may be called so too."""
 
+OLDER = {
+    **dict.fromkeys(
+        ("os-security-groups", "os-security-group-rules", "os-floating-ips", "os-networks",
+         "os-floating-ip-pools", "os-tenant-networks"), "2.35",
+    ),
+    "addFloatingIp": "2.43", "removeFloatingIp": "2.43",
+}  # fmt: skip
+"""Routes and actions that are no more in the newest microversion, and the last one with them."""
+
 REFERENCES = {
     "imageRef": "image_id", "flavorRef": "flavor_id", "key_name": "name", "port": "port_id",
     "project_id": "project_id", "tenant": "project_id", "tenant_id": "project_id",
     "user_id": "user_id", "owner": "project_id", "default_project_id": "project_id",
     "fixed_ip": "address", "group": "group_id", "same_host": "server_id",
     "different_host": "server_id", "availability_zone": "zone and host", "host": "host",
+    "network_id": "network_id", "subnet_id": "subnet_id", "port_id": "port_id",
+    "security_group_id": "security_group_id", "remote_group_id": "security_group_id",
+    "parent_group_id": "security_group_id", "group_id": "security_group_id",
+    "floating_network_id": "network_id",
 }  # fmt: skip
 """Fields of bodies that name something, and which thing of a project's they can name."""
 
@@ -76,7 +89,9 @@ def call(
     site: Site, tenant: Tenant, role: str, endpoint: Endpoint, path: str, **more: Any
 ) -> TestResponse:
     """One request of the tenant's user of that role."""
-    headers = {"X-Auth-Token": tenant.tokens[role], "OpenStack-API-Version": "compute latest"}
+    version = OLDER.get(endpoint.path.split("/")[3] if endpoint.path.count("/") > 2 else "")
+    version = OLDER.get(endpoint.label, version or "latest")
+    headers = {"X-Auth-Token": tenant.tokens[role], "OpenStack-API-Version": f"compute {version}"}
     return site.client.open(path, method=endpoint.method, headers=headers, **more)
 
 
@@ -129,6 +144,12 @@ def words(tenant: Tenant) -> dict[str, Any]:
         "public_key": public_key(), "user_id": things["user_id"], "tenant": things["project_id"],
         "domain_id": "default", "parent_id": "default", "status": "disabled",
         "default_project_id": things["project_id"], "trusted_image_certificates": None,
+        "network_id": things["network_id"], "subnet_id": things["subnet_id"],
+        "security_group_id": things["security_group_id"], "gateway_ip": None,
+        "parent_group_id": things["security_group_id"], "cidr": "10.98.0.0/24",
+        "ethertype": "IPv4", "protocol": "udp", "direction": "egress",
+        "floating_network_id": things["network_id"], "project_id": things["project_id"],
+        "tenant_id": things["project_id"],
     }  # fmt: skip
 
 
@@ -233,6 +254,11 @@ def references(body: Any) -> Iterator[tuple[tuple[Any, ...], str, str]]:
     """Where a body names something, what of alfa's could stand there, and the role that asks."""
     for at in places(body):
         thing = REFERENCES.get(at[-1]) if at and isinstance(at[-1], str) else None
+        if len(at) > 1 and at[-2] == "security_groups" and isinstance(at[-1], int):
+            value: Any = body
+            for step in at:
+                value = value[step]
+            thing = "security_group_id" if isinstance(value, str) else None
         if at and at[-1] == "uuid":
             thing = "network_id" if "networks" in at else "image_id"
         if thing:

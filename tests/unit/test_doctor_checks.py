@@ -13,7 +13,17 @@ from app.store.audit.addresses import PortRow
 from app.store.audit.work import UnderWay
 
 PORT = PortRow(
-    "p1", "fa:16:3e:00:00:01", "10.0.0.5", "n", "n", "10.0.0.0/24", "10.0.0.1", "s1", False, False
+    "p1",
+    "fa:16:3e:00:00:01",
+    "10.0.0.5",
+    "n",
+    "n",
+    "10.0.0.0/24",
+    "10.0.0.1",
+    "s1",
+    False,
+    False,
+    True,
 )
 STOP = UnderWay(
     "a", "stop", "stop", "do", "h", "up", -100.0, -1.0, "s", "active", "powering-off", False

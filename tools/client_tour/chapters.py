@@ -104,6 +104,27 @@ def networks(c: Client) -> None:
     c.run("subnet show", f"subnet show {subnet['ID']}")
     c.run("security group list", "security group list")
     c.run("security group show", "security group show default")
+    _own_networks(c)
+
+
+def _own_networks(c: Client) -> None:
+    """A network of one's own with all that belongs to it, made and removed again."""
+    net, group, router = c.name("net"), c.name("group"), c.name("router")
+    c.later(f"network delete {net}")
+    c.plain(f"network create {net}")
+    c.plain(f"subnet create {net} --network {net} --subnet-range 10.254.250.0/24")
+    c.plain(f"subnet set {net} --dns-nameserver 9.9.9.9")
+    c.plain(f"security group create {group}")
+    c.plain(f"security group rule create {group} --protocol tcp --dst-port 22:23")
+    c.plain(f"security group rule create {group} --protocol icmp --remote-group {group}")
+    c.plain(f"port create {net} --network {net} --security-group {group}")
+    c.plain(f"port set {net} --description tour")
+    c.plain(f"router create {router}")
+    c.plain(f"router add subnet {router} {net}")
+    c.plain(f"router remove subnet {router} {net}")
+    for what in (f"router delete {router}", f"port delete {net}", f"security group delete {group}"):
+        c.plain(what)
+    c.plain(f"network delete {net}")
 
 
 def keypairs(c: Client) -> None:

@@ -83,7 +83,8 @@ def _doubles(ports: Sequence[PortRow]) -> Iterator[Finding]:
 def _dhcp(seen: Evidence) -> Iterator[Finding]:
     wanted: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for port in seen.rows.ports:
-        wanted[port.server_id or ""].add((port.mac.lower(), port.address))
+        if port.dhcp:
+            wanted[port.server_id or ""].add((port.mac.lower(), port.address))
     for host, posting, age in seen.compared():
         if posting.leases is None or not posting.complete:
             continue

@@ -86,6 +86,8 @@ def _stop_guests(cloud: LocalCloud, supervisor: Supervisor) -> None:
         _press_buttons(driver)
         if cloud.daemon is None and hasattr(driver, "remove_networks"):
             driver.remove_networks()
+        elif hasattr(driver, "remove_rules"):
+            driver.remove_rules()
     except NovellaError as error:
         console().print(f"guests end without warning: {error.message}", markup=False)
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, exists, select
+from sqlalchemy import delete, exists, or_, select
 from sqlalchemy.orm import Session
 
 from app.models import Cleanup, Port, Server, ServerNic, Subnet
@@ -14,7 +14,8 @@ from app.store import addresses, cleanups
 
 @dataclass(frozen=True)
 class PortRow:
-    """A port. `owed`: a host has still to let go of it; `gone`: its server is deleted."""
+    """A server's port, or one made for a server. `owed`: a host has still to let go of it; `gone`:
+    its server is deleted; `dhcp`: its guest is told its address by its host."""
 
     id: str
     mac: str
@@ -26,10 +27,11 @@ class PortRow:
     server_id: str | None
     gone: bool
     owed: bool
+    dhcp: bool
 
 
 def ports(session: Session) -> list[PortRow]:
-    """Every port."""
+    """Every port that is a server's, or was made for one."""
     owed = exists().where(Cleanup.server_id == Port.server_id)
     query: Any = (
         select(
@@ -43,9 +45,11 @@ def ports(session: Session) -> list[PortRow]:
             Port.server_id,
             Server.deleted_at.is_not(None),
             owed,
+            Subnet.enable_dhcp,
         )
         .join(Subnet, Subnet.id == Port.subnet_id)
         .outerjoin(Server, Server.id == Port.server_id)
+        .where(or_(Port.server_id.is_not(None), Port.own))
         .order_by(Port.server_id, Port.position, Port.id)
     )
     return [PortRow(*row) for row in session.execute(query)]
@@ -70,7 +74,7 @@ def release(session: Session, server_id: str) -> bool:
     ).one_or_none()
     if server is None or server.deleted_at is None or cleanups.any_of(session, server_id):
         return False
-    addresses.release(session, server_id)
+    addresses.let_go(session, server_id)
     return True
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app import logs
 from app.models import Host
-from app.store import hosts, plans, ringing
+from app.store import host_networking, hosts, plans, ringing
 from app.store.database import transaction
 from app.tasks import messages, metering, publish
 from app.tasks.control.backlog import Backlog
@@ -87,3 +87,27 @@ def _send(requests: Requests, for_hosts: ForHosts) -> None:
             with transaction() as session:
                 ringing.not_sent(session, sorted(unsent))
     metering.count_rings(rung)
+
+
+def ring_networking() -> None:
+    """Tell the hosts that are behind what their guests' networking is to be.
+
+    Raises one of AWAY when the broker is away; who was not told stays behind.
+    """
+    with transaction() as session:
+        reachable = ringing.names_in_state(session, (hosts.UP, hosts.RECONCILING))
+        chains = []
+        for name in host_networking.due(session, reachable):
+            host = session.get(Host, name)
+            if host is not None and messages.understands(host):
+                message = messages.for_networking(session, host)
+                chains.append((name, publish.networking(current_app, message)))
+    unsent = [name for name, _ in chains]
+    try:
+        for name, made in chains:
+            made.apply_async()
+            unsent.remove(name)
+    finally:
+        if unsent:
+            with transaction() as session:
+                host_networking.not_sent(session, unsent)

@@ -22,7 +22,7 @@ from app.celery import Worker, app
 from app.config import settings, software
 from app.errors import NovellaError
 from app.models import Host
-from app.store import actions, hosts, idempotency, plans, purging, ringing
+from app.store import actions, host_networking, hosts, idempotency, plans, purging, ringing
 from app.store.database import clock, reading, transaction
 from app.tasks import board, publish, results
 from app.tasks.board import Beat, ControlBeat
@@ -99,6 +99,7 @@ class Sweep:
             self._expire()
         waiting.tell(rows)
         ring.ring_due(backlog)
+        ring.ring_networking()
         self._store_results()
         self._purge()
 
@@ -167,6 +168,7 @@ class Sweep:
             with transaction() as session:
                 ringing.ring_host(session, beat.host)  # actions are locked before hosts
                 hosts.begin_session(session, beat.host, beat.session)
+                host_networking.renew(session, beat.host)
         elif row is not None:
             self._driver(beat, row, backlog)
         if row is None or (row.generation_session, row.generation) != (

@@ -21,7 +21,7 @@ from app.domain.message import outcome as read_outcome
 from app.errors import Invalid, NovellaError
 from app.failpoints import reach
 from app.models import Action
-from app.store import actions, cleanups, plans, ringing
+from app.store import actions, cleanups, host_networking, plans, ringing
 from app.store.database import reading, transaction
 from app.tasks import board, publish, results
 from app.tasks.control import claim as claiming
@@ -140,6 +140,18 @@ def reconcile(host: str) -> None:
         reach("reconcile.after")
         for action in begun:
             publish.ring([action])
+
+
+@shared_task(name="novella.networked")
+def networked(told: dict[str, Any]) -> None:
+    """Note how far a host is with its guests' networking."""
+    reach("networked.before")
+    host, fault = str(told["host"]), str(told.get("fault") or "")
+    if fault:
+        log.error("a host could not put its networking into force", host=host, error=fault)
+    with transaction() as session:
+        host_networking.applied(session, host, int(told["revision"]), fault)
+    reach("networked.after")
 
 
 def _last_id(task: Task) -> str | None:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import redis
 from celery import bootsteps, current_app
@@ -22,6 +22,7 @@ from app.celery import app
 from app.config import Settings, settings, software
 from app.domain.guest import HostFacts
 from app.domain.message import HostMessage, Outcome
+from app.domain.networking import networking
 from app.errors import HostFault, NovellaError
 from app.tasks import board
 from app.tasks.board import Beat
@@ -215,6 +216,22 @@ class Agent:
     def uuid(self) -> str:
         """The machine's identity, as its hypervisor tells it."""
         return self.facts.uuid if self.facts else ""
+
+    def secure(self, message: dict[str, Any]) -> dict[str, Any] | None:
+        """Put networking into force, if it was sent to this machine in this session."""
+        sent_to = (message["cloud_id"], message["host_uuid"], message["session"])
+        if not self.ready.is_set() or sent_to != (self.cloud_id, self.uuid, self.session.current()):
+            return None
+        fault = ""
+        try:
+            state = networking(message["networking"])
+            self.driver.secure(state)
+        except HostFault as error:
+            fault = error.message
+        except (KeyError, TypeError) as error:
+            fault = f"broken networking: {error}"
+        revision = message["networking"].get("revision", 0)
+        return {"host": self.name, "revision": revision, "fault": fault}
 
     def handle(self, message: HostMessage) -> Outcome | None:
         """Run a message, if it was sent to this machine in this session; None drops it."""

@@ -10,8 +10,9 @@ from celery import shared_task
 from celery.exceptions import Ignore
 
 from app import logs
-from app.domain.message import host_message, to_message
+from app.domain.message import OLDEST, VERSION, host_message, to_message
 from app.errors import HostFault, Invalid
+from app.failpoints import reach
 from app.tasks import board
 from app.tasks.host.agent import AGENTS
 from app.tasks.workflow import HOST_EFFECTS
@@ -47,6 +48,20 @@ def _stage(data: dict[str, Any]) -> dict[str, Any]:
 
 for _name in HOST_EFFECTS:
     shared_task(name=f"novella.{_name}")(_stage)
+
+
+@shared_task(name="novella.networks")
+def networks(message: dict[str, Any]) -> dict[str, Any]:
+    """Put a host's networking into force; answers with the revision that it is at, or a fault."""
+    agent = AGENTS.get(message["host"])
+    if agent is None or message.get("version") not in range(OLDEST, VERSION + 1):
+        raise Ignore
+    reach("networks.before")
+    told = agent.secure(message)
+    if told is None:
+        raise Ignore
+    reach("networks.after")
+    return told
 
 
 @shared_task(name="novella.console")

@@ -16,6 +16,7 @@ from app.failpoints import Step
 from app.images.host_cache import HostCache
 from app.virt.driver import Report
 from app.virt.libvirt.domain_xml import Place, domain_xml
+from app.virt.libvirt.firewall import Firewall
 from app.virt.libvirt.guest import Guests
 from app.virt.libvirt.mark import Mark
 from app.virt.libvirt.network import Networks
@@ -31,6 +32,14 @@ RELEASE, FILES = Step("destroy.dhcp"), Step("destroy.files")
 
 
 @dataclass(frozen=True)
+class Attached:
+    """libvirt's names of networks by bridge, and of filters by port id."""
+
+    networks: dict[str, str]
+    filters: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Host:
     """One hypervisor's parts, as the builder and the power switch use them."""
 
@@ -40,15 +49,21 @@ class Host:
     networks: Networks
     storage: Storage
     cache: HostCache
+    firewall: Firewall
 
-    def definition(self, plan: BuildPlan, mark: Mark, networks: dict[str, str]) -> str:
+    def attach(self, plan: BuildPlan) -> Attached:
+        """Have the plan's networks run and its ports guarded; idempotent."""
+        return Attached(self.networks.attach(plan), self.firewall.admit(plan))
+
+    def definition(self, plan: BuildPlan, mark: Mark, attached: Attached) -> str:
         """The domain XML of `plan` over the files built at the mark's fence."""
         place = Place(
             virt_type=self.virt_type,
             disk=self.storage.disk(plan.server_id, mark.fence),
             config_drive=self.storage.config_drive(plan.server_id, mark.fence),
             console_log=self.storage.console_log(plan.server_id),
-            networks=networks,
+            networks=attached.networks,
+            filters=attached.filters,
             rescue=self.storage.rescue(plan.server_id, mark.rescue) if mark.rescue else None,
         )
         return domain_xml(plan, mark, place)
@@ -78,12 +93,12 @@ def spawn(host: Host, plan: BuildPlan, cancel: Event, report: Report) -> Guest:
         host.storage.create(plan, base, cancel)
         report(80, "attaching networks")
         check_cancel(cancel, plan.server_id)
-        networks = host.networks.attach(plan)
+        attached = host.attach(plan)
         report(90, "starting the guest, paused")
         check_cancel(cancel, plan.server_id)
         mark = Mark(host.cloud_id, plan.server_id, plan.fence)
         with DEFINE:
-            host.guests.define(plan.server_id, host.definition(plan, mark, networks))
+            host.guests.define(plan.server_id, host.definition(plan, mark, attached))
         with START:
             host.guests.start_paused(plan.server_id)
         check_cancel(cancel, plan.server_id)
@@ -106,6 +121,7 @@ def destroy(host: Host, server_id: str, fence: int) -> None:
             host.guests.undefine(server_id)
     with RELEASE:
         host.networks.release(server_id)
+        host.firewall.forget(server_id)
     with FILES:
         host.storage.remove(server_id, fence)
 

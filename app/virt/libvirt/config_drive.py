@@ -12,7 +12,7 @@ from typing import Any
 
 import pycdlib
 
-from app.domain.message import BuildPlan
+from app.domain.message import BuildPlan, Nic
 from app.errors import HostFault
 
 LABEL = "config-2"
@@ -75,7 +75,11 @@ def meta_data(plan: BuildPlan) -> dict[str, Any]:
         "launch_index": plan.launch_index,
         "project_id": plan.project_id,
         "meta": plan.metadata,
-        "devices": [],
+        "devices": [
+            {"type": "nic", "bus": "none", "address": "none", "mac": nic.mac, "tags": [nic.tag]}
+            for nic in plan.nics
+            if nic.tag
+        ],
     }
     if plan.files:
         data["files"] = [
@@ -90,7 +94,7 @@ def meta_data(plan: BuildPlan) -> dict[str, Any]:
 
 
 def network_data(plan: BuildPlan) -> dict[str, Any]:
-    """Nova's `network_data.json`; addresses come by DHCP, from static entries."""
+    """Nova's `network_data.json`; addresses come by DHCP where a subnet has it."""
     links, networks, services = [], [], []
     for number, nic in enumerate(plan.nics):
         link = f"tap{nic.port_id[:11]}"
@@ -103,19 +107,28 @@ def network_data(plan: BuildPlan) -> dict[str, Any]:
                 "ethernet_mac_address": nic.mac,
             }
         )
-        subnet = ipaddress.IPv4Network(nic.cidr)
-        networks.append(
-            {
-                "id": f"network{number}",
-                "type": "ipv4_dhcp",
-                "link": link,
-                "network_id": nic.network_id,
-                "ip_address": nic.address,
-                "netmask": str(subnet.netmask),
-            }
-        )
+        networks.append(_network(number, link, nic))
         services += [{"type": "dns", "address": server} for server in nic.dns]
     return {"links": links, "networks": networks, "services": services}
+
+
+def _network(number: int, link: str, nic: Nic) -> dict[str, Any]:
+    """One address; without DHCP also what leads where, for the guest has nobody to ask."""
+    shown: dict[str, Any] = {
+        "id": f"network{number}",
+        "type": "ipv4_dhcp" if nic.dhcp else "ipv4",
+        "link": link,
+        "network_id": nic.network_id,
+        "ip_address": nic.address,
+        "netmask": str(ipaddress.IPv4Network(nic.cidr).netmask),
+    }
+    if not nic.dhcp:
+        routes = [*([("0.0.0.0/0", nic.gateway)] if nic.gateway else []), *nic.routes]
+        nets = [(ipaddress.IPv4Network(to), by) for to, by in routes]
+        shown["routes"] = [
+            {"network": str(net[0]), "netmask": str(net.netmask), "gateway": by} for net, by in nets
+        ]
+    return shown
 
 
 def ec2_data(plan: BuildPlan) -> dict[str, Any]:

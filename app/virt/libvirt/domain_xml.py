@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.domain.message import BuildPlan, Nic
@@ -18,7 +18,8 @@ ARCHITECTURE = "x86_64"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a guest's parts lie on its host. `networks` maps network ids to libvirt's names.
+    """Where a guest's parts lie on its host. `networks` maps bridges to libvirt's names, `filters`
+    the ids of guarded ports to those of libvirt's filters.
 
     With a `rescue` disk the guest boots from that one, and has its own as the second.
     """
@@ -28,6 +29,7 @@ class Place:
     config_drive: Path
     console_log: Path
     networks: Mapping[str, str]
+    filters: Mapping[str, str] = field(default_factory=dict)
     rescue: Path | None = None
 
 
@@ -53,7 +55,8 @@ def domain_xml(plan: BuildPlan, mark: Mark, place: Place) -> str:
     devices = ET.SubElement(domain, "devices")
     _disks(devices, place)
     for nic in plan.nics:
-        devices.append(interface(nic, place.networks[nic.network_id]))
+        guard = place.filters.get(nic.port_id)
+        devices.append(interface(nic, place.networks[nic.bridge], guard))
     _console(devices, place)
     _extras(devices)
     ET.indent(domain)
@@ -97,12 +100,14 @@ def _disks(devices: ET.Element, place: Place) -> None:
     ET.SubElement(drive, "readonly")
 
 
-def interface(nic: Nic, network: str) -> ET.Element:
-    """A NIC in the libvirt network of that name."""
+def interface(nic: Nic, network: str, guard: str | None = None) -> ET.Element:
+    """A NIC in the libvirt network of that name, held by the filter of that name."""
     made = ET.Element("interface", type="network")
     ET.SubElement(made, "mac", address=nic.mac)
     ET.SubElement(made, "source", network=network)
     ET.SubElement(made, "model", type="virtio")
+    if guard is not None:
+        ET.SubElement(made, "filterref", filter=guard)
     ET.SubElement(made, "mtu", size=str(nic.mtu))
     return made
 

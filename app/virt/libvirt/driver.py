@@ -16,6 +16,7 @@ import libvirt
 from app.config import Settings
 from app.domain.guest import Diagnostics, Guest, HostFacts, Inventory
 from app.domain.message import BuildPlan
+from app.domain.networking import Networking
 from app.errors import HostFault
 from app.failpoints import Step
 from app.images.host_cache import HostCache
@@ -32,9 +33,11 @@ from app.virt.libvirt import (
     rebuild,
     snapshot,
 )
+from app.virt.libvirt.abilities import abilities
 from app.virt.libvirt.connection import Connection, Link
 from app.virt.libvirt.console import read_log
 from app.virt.libvirt.events import Events
+from app.virt.libvirt.firewall import Firewall
 from app.virt.libvirt.guest import Guests
 from app.virt.libvirt.network import Networks
 from app.virt.libvirt.storage import GIB, Storage
@@ -74,13 +77,27 @@ class LibvirtDriver:
                 int(self._settings.cache_free_gb * GIB),
                 self._settings.tls_ca,
             ),
+            firewall=Firewall(
+                self._connection,
+                self.cloud_id,
+                self._folder.absolute(),
+                enforces=self._connection.run("look", _runs_guests),
+            ),
         )
 
     def open(self) -> None:
         """See the contract."""
         with OPEN:
             self._connection.get()
+        self._reassert()
         logger.info("host %s uses virt_type %s", self.host_name, self.host.virt_type)
+
+    def _reassert(self) -> None:
+        """What a reboot took away is there before any guest is started."""
+        try:
+            self.host.firewall.reassert()
+        except HostFault as error:
+            logger.error("guests are not guarded yet: %s", error.message)
 
     def close(self) -> None:
         """See the contract."""
@@ -214,10 +231,21 @@ class LibvirtDriver:
         """See the contract."""
         with TIDY:
             self.host.cache.tidy(self._settings.cache_keep_hours * 3600.0)
+            self.host.networks.remove_unused()
+            self.host.firewall.reassert()
+
+    def secure(self, state: Networking) -> None:
+        """See the contract."""
+        self.host.firewall.tell(state)
+
+    def remove_rules(self) -> None:
+        """Remove this cloud's filters and firewall rules, for bin/down; no guest may run."""
+        self.host.firewall.remove_all()
 
     def remove_networks(self) -> None:
         """Remove all networks of this cloud from the host, for bin/down; no guest may run."""
         self.host.networks.remove_all()
+        self.host.firewall.remove_all()
 
     def _virt_type(self) -> str:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -245,6 +273,10 @@ class LibvirtDriver:
             traits=kinds.traits(capabilities, self.host.virt_type, self._settings.host_traits),
             cpu=kinds.cpu(capabilities),
         )
+
+
+def _runs_guests(link: Link) -> bool:
+    return abilities(link).runs_guests
 
 
 def _ram_mb(link: Link) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
+import time
+import xml.etree.ElementTree as ET
 from typing import Any
 
 import libvirt
@@ -16,7 +18,14 @@ from app.virt.libvirt.abilities import abilities
 from app.virt.libvirt.connection import Connection, Link
 from app.virt.libvirt.dhcp_release import release
 from app.virt.libvirt.names import dhcp_name, network_name, network_prefix, server_of
-from app.virt.libvirt.network_xml import Entry, bridge_address, entries, network_xml, owner
+from app.virt.libvirt.network_xml import (
+    Entry,
+    bridge_address,
+    entries,
+    is_open,
+    network_xml,
+    owner,
+)
 
 Network = Any
 """A libvirt.virNetwork."""
@@ -24,6 +33,8 @@ Network = Any
 _IN_USE = re.compile(r"already in use by interface (\S+)")
 _LIVE = (libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE, 0)
 _CONFIG = (libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG, libvirt.VIR_NETWORK_XML_INACTIVE)
+UNUSED_SECONDS = 300.0
+"""For so long after a build asked for it a network is not thought unused."""
 NETWORK, ENTRY = Step("network.run"), Step("network.dhcp")
 _BOTH = (_LIVE[0] | _CONFIG[0], 0)
 
@@ -35,21 +46,23 @@ class Networks:
         self._connection = connection
         self._cloud_id = cloud_id
         self._making = threading.Lock()
+        self._wanted: dict[str, float] = {}
 
     def attach(self, plan: BuildPlan) -> dict[str, str]:
         """Have the networks of `plan` run, with its DHCP entries; idempotent.
 
-        Returns libvirt's network names by network id. Raises HostFault "subnet_in_use".
+        Returns libvirt's network names by bridge. Raises HostFault "subnet_in_use".
         """
         counts: dict[str, int] = {}
         for nic in plan.nics:
-            index = counts.get(nic.network_id, 0)
-            counts[nic.network_id] = index + 1
+            index = counts.get(nic.bridge, 0)
+            counts[nic.bridge] = index + 1
             name = dhcp_name(plan.hostname, plan.server_id, index)
             with NETWORK:
                 self._ensure(nic, plan.server_id)
             with ENTRY:
-                self._add(nic.network_id, Entry(nic.mac, nic.address, name), plan.server_id)
+                if nic.dhcp:
+                    self._add(nic.bridge, Entry(nic.mac, nic.address, name), plan.server_id)
         return {one: network_name(self._cloud_id, one) for one in counts}
 
     def wake(self, names: list[str], server_id: str) -> None:
@@ -107,11 +120,35 @@ class Networks:
         with self._making:
             self._connection.run("remove networks", remove)
 
+    def remove_unused(self) -> None:
+        """Remove the networks that no guest here is in, but for those that lead out by themselves;
+        one that a build wanted a moment ago stays for now."""
+
+        def remove(link: Link) -> None:
+            now = time.monotonic()
+            idle = [one for one in self._ours(link) if self._is_idle(one, now)]
+            used = _in_use(link) if idle else set()
+            for network in idle:
+                if network.name() not in used:
+                    if network.isActive():
+                        network.destroy()
+                    network.undefine()
+
+        with self._making:
+            self._connection.run("remove unused networks", remove)
+
+    def _is_idle(self, network: Network, now: float) -> bool:
+        wanted = self._wanted.setdefault(network.name(), now)
+        xml = network.XMLDesc(0)
+        guests = [one for one in entries(xml) if server_of(one.name)]
+        return now - wanted > UNUSED_SECONDS and is_open(xml) and not guests
+
     def _ensure(self, nic: Nic, server_id: str) -> None:
         """Define and start; the lock spares concurrent builds each other's half-made network."""
 
         def ensure(link: Link) -> None:
-            name = network_name(self._cloud_id, nic.network_id)
+            name = network_name(self._cloud_id, nic.bridge)
+            self._wanted[name] = time.monotonic()
             network = _lookup(link, name)
             if network is not None and owner(network.XMLDesc(0)) != self._cloud_id:
                 raise HostFault(f"network {name} is not ours", code="foreign_network")
@@ -147,9 +184,9 @@ class Networks:
             stale_bridge.remove(self._connection.uri, network.name(), bridge)
             network.create()
 
-    def _add(self, network_id: str, entry: Entry, server_id: str) -> None:
+    def _add(self, bridge: str, entry: Entry, server_id: str) -> None:
         def add(link: Link) -> None:
-            network = link.networkLookupByName(network_name(self._cloud_id, network_id))
+            network = link.networkLookupByName(network_name(self._cloud_id, bridge))
             _update(network, entry.clashes, entry)
 
         self._connection.run("add DHCP entry", add, server_id)
@@ -158,6 +195,15 @@ class Networks:
         prefix = network_prefix(self._cloud_id)
         named = [one for one in link.listAllNetworks(0) if one.name().startswith(prefix)]
         return [one for one in named if owner(one.XMLDesc(0)) == self._cloud_id]
+
+
+def _in_use(link: Link) -> set[str]:
+    """The names of networks that a domain's definition, or a running domain, names."""
+    found: set[str] = set()
+    for domain in link.listAllDomains(0):
+        sources = ET.fromstring(domain.XMLDesc(0)).findall("devices/interface/source")
+        found |= {name for source in sources if (name := source.get("network"))}
+    return found
 
 
 def _update(network: Network, unwanted: Any, wanted: Entry | None) -> set[Entry]:

@@ -12,6 +12,7 @@ from app.virt.libvirt.names import bridge_name, network_name, network_uuid
 
 LEASE_MINUTES = 10
 """Short, so that an address whose release was not heard is free again soon."""
+_DNSMASQ = "http://libvirt.org/schemas/network/dnsmasq/1.0"
 _OWN_MAC = "02:00:00:00:00:01"
 
 
@@ -39,35 +40,60 @@ class Entry:
 
 
 def network_xml(cloud_id: str, nic: Nic) -> str:
-    """The NAT network that `nic` is in (without a gateway: an isolated one)."""
+    """The network that `nic` is in: one that libvirt leads out by NAT, or an open one, of which
+    our own rules say where it leads. (A `nat` one without a gateway is isolated.)"""
     subnet = ipaddress.IPv4Network(nic.cidr)
+    address = nic.host_address or nic.gateway or str(subnet.network_address + 1)
     network = ET.Element("network")
-    ET.SubElement(network, "name").text = network_name(cloud_id, nic.network_id)
-    ET.SubElement(network, "uuid").text = network_uuid(cloud_id, nic.network_id)
+    ET.SubElement(network, "name").text = network_name(cloud_id, nic.bridge)
+    ET.SubElement(network, "uuid").text = network_uuid(cloud_id, nic.bridge)
     metadata = ET.SubElement(network, "metadata")
     marks = {"cloud": cloud_id, "network": nic.network_id}
     ET.SubElement(metadata, f"{{{NAMESPACE}}}network", marks)
-    if nic.gateway:
+    if not nic.nat:
+        ET.SubElement(network, "forward", mode="open")
+    elif nic.gateway:
         ET.SubElement(network, "forward", mode="nat")
-    bridge = bridge_name(cloud_id, nic.network_id)
+    bridge = bridge_name(cloud_id, nic.bridge)
     ET.SubElement(network, "bridge", name=bridge, stp="off", delay="0")
     ET.SubElement(network, "mtu", size=str(nic.mtu))
     if nic.dns:
         dns = ET.SubElement(network, "dns")
         for server in nic.dns:
             ET.SubElement(dns, "forwarder", addr=server)
-    address = nic.gateway or str(subnet.network_address + 1)
     ip = ET.SubElement(network, "ip", address=address, prefix=str(subnet.prefixlen))
-    # With an entry from the start, and always one left, dnsmasq need never be restarted.
-    ET.SubElement(ET.SubElement(ip, "dhcp"), "host", mac=_OWN_MAC, name="gateway", ip=address)
+    if nic.dhcp:
+        # With an entry from the start, and always one left, dnsmasq need never be restarted.
+        ET.SubElement(ET.SubElement(ip, "dhcp"), "host", mac=_OWN_MAC, name="gateway", ip=address)
+        _options(network, nic)
     ET.indent(network)
     return ET.tostring(network, encoding="unicode") + "\n"
+
+
+def _options(network: ET.Element, nic: Nic) -> None:
+    """What DHCP tells besides: routes, or that there is no way out."""
+    options = []
+    if nic.gateway is None and not nic.nat:
+        options.append("dhcp-option=3")
+    if nic.routes:
+        every = [*nic.routes, *([("0.0.0.0/0", nic.gateway)] if nic.gateway else [])]
+        options.append("dhcp-option=121," + ",".join(f"{to},{by}" for to, by in every))
+    if options:
+        parent = ET.SubElement(network, f"{{{_DNSMASQ}}}options")
+        for option in options:
+            ET.SubElement(parent, f"{{{_DNSMASQ}}}option", value=option)
 
 
 def owner(xml: str) -> str | None:
     """The cloud id that a network's XML bears, or None."""
     mark = ET.fromstring(xml).find(f"metadata/{{{NAMESPACE}}}network")
     return None if mark is None else mark.get("cloud")
+
+
+def is_open(xml: str) -> bool:
+    """Whether our own rules say where a network leads."""
+    forward = ET.fromstring(xml).find("forward")
+    return forward is not None and forward.get("mode") == "open"
 
 
 def entries(xml: str) -> list[Entry]:

@@ -69,7 +69,7 @@ def _start_paused(host: Host, plan: BuildPlan, guest: Guest, fence: int) -> None
     if not host.guests.is_saved(plan.server_id):
         power.define(host, plan, guest, fence)
     else:
-        host.networks.attach(plan)
+        host.attach(plan)
     with PAUSE_AGAIN:
         host.guests.start_paused(plan.server_id)
 

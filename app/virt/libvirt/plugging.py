@@ -17,7 +17,7 @@ from app.errors import HostFault, NovellaError
 from app.failpoints import Step
 from app.virt.libvirt import power
 from app.virt.libvirt.abilities import abilities
-from app.virt.libvirt.build import Host
+from app.virt.libvirt.build import Attached, Host
 from app.virt.libvirt.domain_xml import interface
 from app.virt.libvirt.guest import Domain
 
@@ -38,9 +38,9 @@ def attach(host: Host, plan: BuildPlan, fence: int, port_id: str) -> Guest:
     nic = _nic(plan, port_id)
     with ExitStack() as undo:
         undo.callback(_take_back, host, plan, guest, nic)
-        networks = host.networks.attach(plan)
+        attached = host.attach(plan)
         with PLUG:
-            _plug(host, plan, guest, nic, networks)
+            _plug(host, plan, guest, nic, attached)
         undo.pop_all()
     with MARK_PLUGGED:
         host.guests.set_mark(plan.server_id, applied=fence)
@@ -55,13 +55,15 @@ def detach(host: Host, plan: BuildPlan, fence: int, port_id: str) -> Guest:
         _unplug(host, plan, guest, nic)
     with WITHDRAW:
         host.networks.withdraw(nic, plan.server_id)
+        host.firewall.forget_port(nic.port_id)
     with MARK_UNPLUGGED:
         host.guests.set_mark(plan.server_id, applied=fence)
     return host.guests.get(plan.server_id)
 
 
-def _plug(host: Host, plan: BuildPlan, guest: Guest, nic: Nic, networks: dict[str, str]) -> None:
-    text = ET.tostring(interface(nic, networks[nic.network_id]), encoding="unicode")
+def _plug(host: Host, plan: BuildPlan, guest: Guest, nic: Nic, attached: Attached) -> None:
+    guard = attached.filters.get(nic.port_id)
+    text = ET.tostring(interface(nic, attached.networks[nic.bridge], guard), encoding="unicode")
 
     def plug(domain: Domain) -> bool:
         if not abilities(domain.connect()).plugs_in:
@@ -72,7 +74,7 @@ def _plug(host: Host, plan: BuildPlan, guest: Guest, nic: Nic, networks: dict[st
         return True
 
     if not host.guests.ask("plug a NIC in", plan.server_id, plug):
-        definition = host.definition(plan, host.mark(guest), networks)
+        definition = host.definition(plan, host.mark(guest), attached)
         host.guests.define(plan.server_id, definition)
 
 
@@ -103,7 +105,7 @@ def _unplug(host: Host, plan: BuildPlan, guest: Guest, nic: Nic) -> None:
         )
     if out is None:
         rest = replace(plan, nics=tuple(one for one in plan.nics if one != nic))
-        definition = host.definition(rest, host.mark(guest), host.networks.attach(rest))
+        definition = host.definition(rest, host.mark(guest), host.attach(rest))
         host.guests.define(plan.server_id, definition)
         return
 
@@ -140,6 +142,7 @@ def _take_back(host: Host, plan: BuildPlan, guest: Guest, nic: Nic) -> None:
     try:
         _unplug(host, plan, guest, nic)
         host.networks.withdraw(nic, plan.server_id)
+        host.firewall.forget_port(nic.port_id)
     except NovellaError as error:
         logger.warning("left a NIC of server %s behind: %s", plan.server_id, error.message)
 

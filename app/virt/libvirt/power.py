@@ -41,6 +41,7 @@ def commit(host: Host, server_id: str, fence: int) -> Guest:
     elif guest.power_state in (SHUTDOWN, CRASHED):
         with WAKE_NETWORKS:
             host.networks.wake(host.guests.networks(server_id), server_id)
+            host.firewall.reassert()
         with RUN_AGAIN:
             host.guests.start(server_id)
     return host.guests.get(server_id)
@@ -53,7 +54,7 @@ def start(host: Host, plan: BuildPlan, fence: int) -> Guest:
         if not host.guests.is_saved(plan.server_id):
             _boot(host, plan, guest, fence)
             return host.guests.get(plan.server_id)
-        host.networks.attach(plan)
+        host.attach(plan)
         with RESTORE:
             host.guests.start(plan.server_id)
         guest = host.guests.get(plan.server_id)  # it stands still if it did when it was saved
@@ -86,7 +87,7 @@ def reboot(host: Host, plan: BuildPlan, fence: int, timeout: float, cancel: Even
     if guest.applied == fence and guest.power_state == RUNNING:
         return guest
     if guest.power_state not in (SHUTDOWN, CRASHED):
-        host.networks.attach(plan)  # what may fail comes before the guest is ended
+        host.attach(plan)  # what may fail comes before the guest is ended
         _end(host, plan.server_id, timeout, cancel)
     _boot(host, plan, guest, fence)
     return host.guests.get(plan.server_id)
@@ -108,11 +109,11 @@ def define(host: Host, plan: BuildPlan, guest: Guest, fence: int) -> None:
     if not disk.exists():
         message = f"the disk of server {plan.server_id} is not on this host any more"
         raise HostFault(message, code="no_disk", retriable=False)
-    networks = host.networks.attach(plan)
+    attached = host.attach(plan)
     mark = host.mark(guest, applied=fence)
     with DEFINE:
         host.guests.forget_saved(plan.server_id)
-        host.guests.define(plan.server_id, host.definition(plan, mark, networks))
+        host.guests.define(plan.server_id, host.definition(plan, mark, attached))
 
 
 def _end(host: Host, server_id: str, timeout: float, cancel: Event) -> None:

@@ -107,7 +107,7 @@ def _new_disks(
 
 def _replace(host: Host, plan: BuildPlan, guest: Guest | None, mark: Mark, undo: ExitStack) -> None:
     """End the guest and define it anew; `undo` puts it back as it was."""
-    networks = host.networks.attach(plan)  # what may fail comes before the guest is ended
+    attached = host.attach(plan)  # what may fail comes before the guest is ended
     if guest is not None:
         undo.callback(_put_back, host, guest, host.guests.definition(plan.server_id))
         with KILL:
@@ -116,7 +116,7 @@ def _replace(host: Host, plan: BuildPlan, guest: Guest | None, mark: Mark, undo:
     else:
         undo.callback(host.guests.undefine, plan.server_id)
     with DEFINE:
-        host.guests.define(plan.server_id, host.definition(plan, mark, networks))
+        host.guests.define(plan.server_id, host.definition(plan, mark, attached))
 
 
 def _put_back(host: Host, guest: Guest, definition: str) -> None:
@@ -137,7 +137,7 @@ def _start(host: Host, plan: BuildPlan) -> None:
 def _go_on(host: Host, plan: BuildPlan) -> None:
     """Start what an interrupted try left defined. HostFault "half_done": what was, is gone."""
     try:
-        host.networks.attach(plan)
+        host.attach(plan)
         _start(host, plan)
     except HostFault as fault:
         raise HostFault(fault.message, code="half_done", retriable=False) from fault

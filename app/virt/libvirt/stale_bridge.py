@@ -28,13 +28,18 @@ def remove(uri: str, network: str, bridge: str) -> None:
     Call it only for a network of ours that libvirt says is inactive. Best effort.
     """
     try:
-        namespace = Path(f"/proc/{_pid(uri)}/ns/net")
-        _end_dnsmasq(network, namespace.readlink())
-        inside = ["nsenter", f"--net={namespace}"]
+        where = namespace(uri)
+        _end_dnsmasq(network, where.readlink())
+        inside = ["nsenter", f"--net={where}"]
         run([*inside, "ip", "link", "delete", bridge], SECONDS)
         logger.warning("removed stale bridge %s of network %s", bridge, network)
     except (OSError, HostFault) as error:
         logger.warning("cannot remove stale bridge %s: %s", bridge, error)
+
+
+def namespace(uri: str) -> Path:
+    """The network namespace of `uri`'s libvirtd. Raises OSError when it does not listen."""
+    return Path(f"/proc/{_pid(uri)}/ns/net")
 
 
 def _pid(uri: str) -> int:

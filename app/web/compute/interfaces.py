@@ -12,7 +12,7 @@ from app.domain.caller import Caller
 from app.domain.new_servers import WantedNic
 from app.errors import Conflict, Invalid, NotFound
 from app.models import Port, Subnet
-from app.store import interfaces, networks
+from app.store import interfaces, networks, server_networks
 from app.store.database import reading
 from app.web import context
 from app.web.accepting import Accepted, accept
@@ -57,8 +57,6 @@ class ServerInterfaces(Route):
 
         def work(session: Session) -> Accepted:
             caller = context.caller()
-            if wanted.get("port_id"):
-                _refuse_port(session, caller, wanted["port_id"])
             nics = _nics(session, caller, wanted)
             try:
                 action, port, subnet = interfaces.attach(session, caller, server_id, nics)
@@ -81,18 +79,23 @@ def _check(wanted: dict[str, Any]) -> None:
         raise Invalid(f"Invalid input for field {_FIELD}.tag: guests are told no tags here")
 
 
-def _refuse_port(session: Session, caller: Caller, port_id: str) -> None:
-    """Every port is a server's here. Raises NotFound, and Invalid for one that is seen."""
+def _port(session: Session, caller: Caller, port_id: str) -> WantedNic:
+    """A port that is there. Raises NotFound, and Invalid for one that is in use."""
     try:
-        networks.get(session, caller, Port, port_id)
+        found = networks.get(session, caller, Port, port_id)
+        server_networks.check_free(found)
     except NotFound as error:
         raise NotFound(f"Port id {port_id} could not be found.") from error
-    raise Invalid(f"Port {port_id} is still in use.")
+    except Conflict as error:
+        raise Invalid(error.message) from error
+    return WantedNic(found.network_id, found.address, found.id)
 
 
 def _nics(session: Session, caller: Caller, wanted: dict[str, Any]) -> tuple[WantedNic, ...]:
+    if wanted.get("port_id"):
+        return (_port(session, caller, wanted["port_id"]),)
     if not wanted.get("net_id"):
-        found = networks.default_nics(session, caller)
+        found = server_networks.default_nics(session, caller)
         if not found:
             raise Invalid("No network is there to attach an interface in: give its net_id")
         return found
@@ -100,8 +103,7 @@ def _nics(session: Session, caller: Caller, wanted: dict[str, Any]) -> tuple[Wan
     given = [one["ip_address"] for one in wanted.get("fixed_ips", ())]
     where = f"{_FIELD}.fixed_ips.0.ip_address"
     nic = WantedNic(wanted["net_id"], ip_address(given[0], where, 4) if given else None)
-    networks.check_nics(session, caller, [nic])
-    return (nic,)
+    return server_networks.check(session, caller, [nic])
 
 
 @ns.route("/v2.1/servers/<server_id>/os-interface/<port_id>")

@@ -13,11 +13,13 @@ from sqlalchemy.orm import Session
 from app.domain.caller import Caller
 from app.domain.new_servers import FlavorCopy, NewServers, WantedNic
 from app.domain.resources import Resources
+from app.domain.security_groups import DEFAULT_GROUP
 from app.errors import Invalid, NotFound
 from app.models import Flavor, Image, Server
-from app.store import flavors, images, keypairs, networks, server_groups, server_metadata
+from app.store import flavors, images, keypairs, server_groups, server_metadata, server_networks
+from app.store import security_groups as groups
 from app.web.body import is_true
-from app.web.compute import destination, personality, security_groups
+from app.web.compute import destination, personality
 
 GIB = 1024**3
 MIB = 1024**2
@@ -36,7 +38,7 @@ def parse(session: Session, caller: Caller, body: dict[str, Any]) -> NewServers:
     fits(flavor, image)
     place = destination.parse(session, wanted)
     key = wanted.get("key_name")
-    security_groups.check(caller, wanted)
+    nics = _nics(session, caller, wanted.get("networks"))
     metadata = wanted.get("metadata", {})
     server_metadata.check_quota(session, caller.project_id, len(metadata))
     hints = _hints(body)
@@ -44,7 +46,8 @@ def parse(session: Session, caller: Caller, body: dict[str, Any]) -> NewServers:
         name=wanted["name"].strip(),
         flavor=_copy(flavor),
         image_id=image.id,
-        nics=_nics(session, caller, wanted.get("networks")),
+        nics=nics,
+        security_groups=_groups(session, caller, wanted, nics),
         min_count=low,
         max_count=high,
         description=wanted.get("description"),
@@ -84,7 +87,8 @@ def _counts(wanted: dict[str, Any]) -> tuple[int, int]:
         raise Invalid("min_count must be <= max_count")
     if high > 1 and "hostname" in wanted:
         raise Invalid("Unable to allocate a single hostname to multiple instances")
-    if high > 1 and any("fixed_ip" in nic for nic in _listed(wanted.get("networks"))):
+    one_only = any("fixed_ip" in nic or nic.get("port") for nic in _listed(wanted.get("networks")))
+    if high > 1 and one_only:
         raise Invalid(
             "Unable to launch multiple instances with a single configured port ID or fixed IP. "
             "Please launch your instance one by one with different ports or addresses."
@@ -189,21 +193,34 @@ def _nics(session: Session, caller: Caller, given: Any) -> tuple[WantedNic, ...]
     if given == "none":
         return ()
     if not given or given == "auto":
-        found = networks.default_nics(session, caller)
+        found = server_networks.default_nics(session, caller)
         if given == "auto" and not found:
             raise Invalid("Unable to automatically allocate a network: the project has none.")
-        return found
-    nics = []
-    for at, one in enumerate(given):
-        if one.get("port") or "uuid" not in one:
-            raise Invalid(
-                f"Invalid input for field server.networks.{at}: needs the uuid of a "
-                "network; ports are made by the cloud"
-            )
-        ip = ip_address(one.get("fixed_ip"), f"server.networks.{at}.fixed_ip", 4)
-        nics.append(WantedNic(one["uuid"], ip))
-    networks.check_nics(session, caller, nics)
-    return tuple(nics)
+        return server_networks.check(session, caller, found)
+    return server_networks.check(session, caller, [_nic(at, one) for at, one in enumerate(given)])
+
+
+def _nic(at: int, one: dict[str, Any]) -> WantedNic:
+    field = f"server.networks.{at}"
+    if one.get("port"):
+        return WantedNic("", port_id=one["port"], tag=one.get("tag"))
+    if not one.get("uuid"):
+        raise Invalid(f"Invalid input for field {field}: needs the uuid of a network or a port")
+    address = ip_address(one.get("fixed_ip"), f"{field}.fixed_ip", 4)
+    return WantedNic(one["uuid"], address, tag=one.get("tag"))
+
+
+def _groups(
+    session: Session, caller: Caller, wanted: dict[str, Any], nics: tuple[WantedNic, ...]
+) -> tuple[tuple[str, str], ...]:
+    """(id, name) of the groups for the ports that are made for the servers."""
+    groups.ensure_default(session, caller.project_id)
+    asked = [one.get("name", DEFAULT_GROUP) for one in wanted.get("security_groups", [])]
+    try:
+        found = groups.named(session, caller.project_id, asked or [DEFAULT_GROUP])
+    except NotFound as error:
+        raise Invalid(error.message) from error
+    return found if any(nic.port_id is None for nic in nics) else ()
 
 
 def _hints(body: dict[str, Any]) -> dict[str, Any]:

@@ -51,13 +51,17 @@ _HINTS: Json = {
 _NETWORK: Json = {
     "type": "object",
     "properties": {
-        "uuid": UUID,
+        "uuid": {"anyOf": [UUID, _NULL]},
         "fixed_ip": {"type": "string", "maxLength": 45},
         "port": {"anyOf": [UUID, _NULL]},
     },
     "additionalProperties": False,
 }
 _NETWORKS: Json = {"type": "array", "items": _NETWORK, "maxItems": 16}
+_TAGGED_NETWORKS: Json = {
+    **_NETWORKS,
+    "items": {**_NETWORK, "properties": {**_NETWORK["properties"], "tag": TAG}},
+}
 _BLOCK_DEVICE: Json = {
     "type": "object",
     "properties": {
@@ -110,7 +114,9 @@ _SERVER: dict[str, Json] = {
 _SERVER_SINCE: tuple[tuple[Version, dict[str, Json]], ...] = (
     ((2, 1), {"personality": PERSONALITY}),
     ((2, 19), {"description": _DESCRIPTION}),
+    ((2, 32), {"networks": _TAGGED_NETWORKS}),
     ((2, 37), {"networks": {"anyOf": [_NETWORKS, {"enum": ["auto", "none"]}]}}),
+    ((2, 42), {"networks": {"anyOf": [_TAGGED_NETWORKS, {"enum": ["auto", "none"]}]}}),
     ((2, 52), {"tags": _TAGS}),
     ((2, 57), {}),
     ((2, 63), {"trusted_image_certificates": {"type": ["array", "null"]}}),

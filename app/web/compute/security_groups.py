@@ -1,31 +1,63 @@
-"""The security group that every server is in: guests have no filters yet, so there is one."""
+"""Security groups of servers."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from flask import Response
+from sqlalchemy.orm import Session
 
-from app.domain.caller import Caller
-from app.domain.security_groups import DEFAULT_GROUP, default_id
-from app.errors import Invalid
-from app.store import server_listing
+from app.models import SecurityGroup, SecurityRule
+from app.store import security_groups, server_listing, server_security
 from app.store.database import reading
 from app.web import context
+from app.web.accepting import Accepted, accept
 from app.web.answers import answer
 from app.web.api import Route
+from app.web.compute import network_schemas
+from app.web.compute.actions import register
 from app.web.compute.versions import ns
 
 
-def check(caller: Caller, wanted: dict[str, Any]) -> None:
-    """Raises Invalid when a create names another group than the project's default."""
-    known = (DEFAULT_GROUP, default_id(caller.project_id))
-    for group in wanted.get("security_groups", []):
-        if group.get("name", DEFAULT_GROUP) not in known:
-            raise Invalid(
-                "Invalid input for field server.security_groups: there is only "
-                f"{DEFAULT_GROUP}, by its name or id"
-            )
+def shown(session: Session, found: list[SecurityGroup]) -> list[dict[str, Any]]:
+    """Groups as Compute shows them: with the rules for what comes in."""
+    rules = security_groups.rules_of(session, [group.id for group in found])
+    remote = {one.remote_group_id for each in rules.values() for one in each}
+    names = security_groups.names(session, [one for one in remote if one])
+    return [
+        {
+            "id": group.id,
+            "name": group.name,
+            "description": group.description,
+            "tenant_id": group.project_id,
+            "rules": [rule(one, names) for one in rules[group.id] if one.direction == "ingress"],
+        }
+        for group in found
+    ]
+
+
+def rule(row: SecurityRule, names: dict[str, tuple[str, str]]) -> dict[str, Any]:
+    """A rule as Compute shows it; `names` has (name, project) of the groups that rules name."""
+    group: dict[str, str] = {}
+    prefix: dict[str, str] = {}
+    if row.remote_group_id:
+        name, project = names[row.remote_group_id]
+        group = {"name": name, "tenant_id": project}
+    else:
+        prefix = {"cidr": row.remote_ip or ("::/0" if row.ethertype == "IPv6" else "0.0.0.0/0")}
+    any_port = row.port_min is None and row.protocol in ("tcp", "udp", "icmp")
+    low, high = (-1, -1) if any_port and row.protocol == "icmp" else (row.port_min, row.port_max)
+    if any_port and row.protocol != "icmp":
+        low, high = 1, 65535
+    return {
+        "id": row.id,
+        "parent_group_id": row.group_id,
+        "ip_protocol": row.protocol,
+        "from_port": low,
+        "to_port": -1 if row.protocol == "icmp" and high is None else high,
+        "ip_range": prefix,
+        "group": group,
+    }
 
 
 @ns.route("/v2.1/servers/<server_id>/os-security-groups")
@@ -36,12 +68,29 @@ class ServerSecurityGroups(Route):
         """List a server's security groups."""
         with reading() as session:
             found = server_listing.get(session, context.caller(), server_id)
-            plugged = server_listing.extras(session, [found]).nics.get(found.id)
-        group = {
-            "id": default_id(found.project_id),
-            "name": DEFAULT_GROUP,
-            "description": "Default security group",
-            "tenant_id": found.project_id,
-            "rules": [],
-        }
-        return answer({"security_groups": [group] if plugged else []})
+            groups = shown(session, server_security.of_server(session, found.id))
+        return answer({"security_groups": groups})
+
+
+@register("addSecurityGroup", "os_compute_api:os-security-groups:add", network_schemas.ADD_GROUP)
+def add(server_id: str, value: Any) -> Response:
+    """Put a server into a security group, by its name or id."""
+
+    def work(session: Session) -> Accepted:
+        server_security.add(session, context.caller(), server_id, value["name"])
+        return Accepted([])
+
+    return accept(work)
+
+
+@register(
+    "removeSecurityGroup", "os_compute_api:os-security-groups:remove", network_schemas.REMOVE_GROUP
+)
+def remove(server_id: str, value: Any) -> Response:
+    """Take a server out of a security group, by its name or id."""
+
+    def work(session: Session) -> Accepted:
+        server_security.remove(session, context.caller(), server_id, value["name"])
+        return Accepted([])
+
+    return accept(work)

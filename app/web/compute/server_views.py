@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from app.domain import states
-from app.domain.security_groups import DEFAULT_GROUP
 from app.models import Server
 from app.store.server_listing import Extras, Nic
 from app.web.compute.views import Audience, bookmark, links
 from app.web.times import micros, seconds
 
-"""The one security group that there is."""
 _WITH_PROGRESS = frozenset(
     {"ACTIVE", "BUILD", "REBUILD", "RESIZE", "VERIFY_RESIZE", "MIGRATING", "REBOOT", "HARD_REBOOT"}
 )
 _WITH_FAULT = frozenset({"ERROR", "DELETED"})
 
 
-def created(server_id: str, disk_config: str, admin_pass: str, to: Audience) -> dict[str, Any]:
+def created(
+    server_id: str,
+    disk_config: str,
+    admin_pass: str,
+    groups: Iterable[str],
+    to: Audience,
+) -> dict[str, Any]:
     """The answer to a create."""
     return {
         "server": {
             "id": server_id,
             "links": links(to.base, "servers", server_id),
             "OS-DCF:diskConfig": disk_config,
-            "security_groups": [{"name": DEFAULT_GROUP}],
+            "security_groups": [{"name": name} for name in groups],
             "adminPass": admin_pass,
         }
     }
@@ -89,8 +93,8 @@ def whole(
         "OS-EXT-STS:power_state": server.power_state,
         "os-extended-volumes:volumes_attached": [],
     }
-    if nics:
-        shown["security_groups"] = [{"name": DEFAULT_GROUP}]
+    if groups := extras.security_groups.get(server.id):
+        shown["security_groups"] = [{"name": name} for name in groups]
     if to.is_admin:
         shown.update(_for_admins(server, extras, to))
     if to.version >= (2, 90):
@@ -161,15 +165,15 @@ def _zone(server: Server, extras: Extras) -> str:
 def _addresses(nics: list[Nic]) -> dict[str, list[dict[str, Any]]]:
     shown: dict[str, list[dict[str, Any]]] = {}
     for nic in nics:
-        shown.setdefault(nic.network_name, []).append(
-            {
-                "addr": nic.address,
-                "version": 6 if ":" in nic.address else 4,
-                "OS-EXT-IPS:type": "fixed",
-                "OS-EXT-IPS-MAC:mac_addr": nic.mac,
-            }
+        shown.setdefault(nic.network_name, []).extend(
+            {**_address(one), "OS-EXT-IPS:type": kind, "OS-EXT-IPS-MAC:mac_addr": nic.mac}
+            for one, kind in ((nic.address, "fixed"), *((f, "floating") for f in nic.floating))
         )
     return shown
+
+
+def _address(address: str) -> dict[str, Any]:
+    return {"addr": address, "version": 6 if ":" in address else 4}
 
 
 def _fault(server: Server, to: Audience) -> dict[str, Any]:
@@ -247,6 +251,6 @@ def plain_addresses(nics: list[Nic]) -> dict[str, list[dict[str, Any]]]:
     """Addresses by network, as `/ips` shows them."""
     shown: dict[str, list[dict[str, Any]]] = {}
     for nic in nics:
-        address = {"addr": nic.address, "version": 6 if ":" in nic.address else 4}
-        shown.setdefault(nic.network_name, []).append(address)
+        both = [_address(one) for one in (nic.address, *nic.floating)]
+        shown.setdefault(nic.network_name, []).extend(both)
     return shown

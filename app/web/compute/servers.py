@@ -61,7 +61,9 @@ class Servers(Route):
             actions = servers.create(session, caller, parsed)
             first = actions[0].server_id
             password = wanted.get("adminPass") or secrets.token_urlsafe(9)
-            shown = server_views.created(first, parsed.disk_config, password, views.audience())
+            groups = [name for _, name in parsed.security_groups]
+            to = views.audience()
+            shown = server_views.created(first, parsed.disk_config, password, groups, to)
             if is_true(wanted.get("return_reservation_id", False)):
                 shown = {"reservation_id": server_listing.reservation(session, first)}
             location = {"Location": f"{context.base_url()}/compute/v2.1/servers/{first}"}

@@ -11,12 +11,20 @@ from app.web.network.versions import ns
 
 _UPDATED = "2026-01-01T00:00:00-00:00"
 _EXTENSIONS = {
+    "allowed-address-pairs": ("Allowed Address Pairs", "What a port may use besides its own."),
     "availability_zone": ("Availability Zone", "The zones that networks are in."),
+    "binding": ("Port Binding", "Administrators see the host of a port."),
+    "external-net": ("Neutron external network", "Networks with addresses that float."),
     "net-mtu": ("Network MTU", "Networks show the MTU of their links."),
+    "net-mtu-writable": ("Network MTU (writable)", "The MTU of a network can be chosen."),
     "pagination": ("Pagination support", "Lists come in pages, with limit and marker."),
+    "port-security": ("Port Security", "Filters of a port can be switched off."),
     "project-id": ("Project ID", "project_id stands beside tenant_id."),
-    "quotas": ("Quota management support", "Quotas can be read."),
+    "provider": ("Provider Network", "Administrators say how a network is provided."),
+    "quotas": ("Quota management support", "Quotas of projects."),
     "quota_details": ("Quota details", "Quotas can be read with what is in use."),
+    "router": ("Neutron L3 Router", "Routers and floating addresses."),
+    "security-group": ("security-group", "What may reach a port, and what it may reach."),
     "sorting": ("Sorting support", "Lists are ordered by sort_key and sort_dir."),
     "standard-attr-timestamp": ("Resource timestamps", "created_at and updated_at."),
 }

@@ -1,117 +1,103 @@
-"""Security groups: each project has `default`, and it filters nothing.
-
-Clients look it up by name before they ask for a server in it.
-"""
+"""Security groups."""
 
 from __future__ import annotations
 
-from typing import Any
+from flask import Response
+from sqlalchemy.orm import Session
 
-from flask import Response, request
-
-from app.domain.security_groups import DEFAULT_GROUP, default_id, rule_id
-from app.errors import Invalid, NotFound
+from app.models import SecurityGroup
+from app.store import database, networks, security_groups
 from app.web import context
-from app.web.answers import answer
-from app.web.network.resources import Collection, Item, chosen, listing, reading
+from app.web.accepting import once
+from app.web.answers import answer, nothing
+from app.web.api import Route, documented
+from app.web.body import body
+from app.web.network import schemas, views
+from app.web.network.resources import chosen, listed, listing, owner
 from app.web.network.versions import ns
 
-_COLUMNS = {name: (name, str) for name in ("id", "name", "project_id", "tenant_id")}
-_RULE_COLUMNS = {
-    name: (name, str) for name in ("id", "security_group_id", "direction", "project_id")
+_COLUMNS = {
+    "id": ("id", str),
+    "name": ("name", str),
+    "description": ("description", str),
+    "tenant_id": ("project_id", str),
+    "project_id": ("project_id", str),
 }
+_FIXED = {"shared": "false", "stateful": "true", "tags": "", "tags-any": ""}
+_SORTABLE = ("id", "name", "description", "tenant_id", "project_id")
 
 
-def _rule(direction: str) -> dict[str, Any]:
+def ensure_default() -> None:
+    """Whoever looks at a project's groups finds its default one."""
     project = context.caller().project_id
-    return {
-        "id": rule_id(project, direction),
-        "security_group_id": default_id(project),
-        "direction": direction,
-        "ethertype": "IPv4",
-        "protocol": None,
-        "port_range_min": None,
-        "port_range_max": None,
-        "remote_ip_prefix": None,
-        "remote_group_id": None,
-        "description": "",
-        "project_id": project,
-        "tenant_id": project,
-    }
-
-
-def _rules() -> list[dict[str, Any]]:
-    return [_rule(direction) for direction in ("ingress", "egress")]
-
-
-def _groups() -> list[dict[str, Any]]:
-    project = context.caller().project_id
-    return [
-        {
-            "id": default_id(project),
-            "name": DEFAULT_GROUP,
-            "description": "Nothing is filtered",
-            "stateful": True,
-            "shared": False,
-            "tags": [],
-            "project_id": project,
-            "tenant_id": project,
-            "security_group_rules": _rules(),
-        }
-    ]
-
-
-def _matching(found: list[dict[str, Any]], columns: dict[str, Any]) -> list[dict[str, Any]]:
-    """What the query asks for, of a list that is never long."""
-    page = listing(columns, ("id",)).page
-    if page.marker is not None:
-        if page.marker not in (one["id"] for one in found):
-            raise Invalid("Invalid input for query parameter marker: it is not in this list")
-        return []  # the page before held all
-    wanted = {name: request.args.getlist(name) for name in columns if name in request.args}
-    return [one for one in found if all(one[name] in values for name, values in wanted.items())]
-
-
-def _one(kind: str, found: list[dict[str, Any]], id_: str) -> dict[str, Any]:
-    for one in found:
-        if one["id"] == id_:
-            return chosen([one])[0]
-    raise NotFound(f"{kind} {id_} does not exist")
+    with database.reading() as session:
+        if security_groups.has_default(session, project):
+            return
+    with database.transaction() as session:
+        security_groups.ensure_default(session, project)
 
 
 @ns.route("/v2.0/security-groups")
-class SecurityGroups(Collection):
-    policy = reading("get_security_group")
+class SecurityGroups(Route):
+    policy = {"get": "get_security_group", "post": "create_security_group"}
 
+    @ns.doc(params=dict.fromkeys(_COLUMNS, "exactly this; several times for several"))
     def get(self) -> Response:
-        """List the project's security groups: there is `default`."""
-        return answer({"security_groups": chosen(_matching(_groups(), _COLUMNS))})
+        """List the project's security groups."""
+        wanted = listing(_COLUMNS, _SORTABLE, _FIXED)
+        ensure_default()
+        with database.reading() as session:
+            found = networks.listed(session, context.caller(), SecurityGroup, wanted)
+            rules = security_groups.rules_of(session, [row.id for row in found])
+        shown = [views.security_group(row, rules[row.id]) for row in found]
+        return answer(listed("security_groups", shown, wanted.page.limit))
+
+    @documented(ns, schemas.NEW_GROUP)
+    def post(self) -> Response:
+        """Make a security group, which lets everything out and nothing in."""
+        given = body(schemas.NEW_GROUP)["security_group"]
+        project = owner(given)
+
+        def work(session: Session) -> Response:
+            made = security_groups.create(
+                session, project, given.get("name", ""), given.get("description", "")
+            )
+            rules = security_groups.rules_of(session, [made.id])
+            return answer({"security_group": views.security_group(made, rules[made.id])}, 201)
+
+        return once(work)
 
 
 @ns.route("/v2.0/security-groups/<security_group_id>")
-class OneSecurityGroup(Item):
-    policy = reading("get_security_group")
+class OneSecurityGroup(Route):
+    policy = {
+        "get": "get_security_group",
+        "put": "update_security_group",
+        "delete": "delete_security_group",
+    }
 
     def get(self, security_group_id: str) -> Response:
         """Show a security group."""
-        found = _one("Security group", _groups(), security_group_id)
-        return answer({"security_group": found})
+        ensure_default()
+        with database.reading() as session:
+            found = networks.get(session, context.caller(), SecurityGroup, security_group_id)
+            rules = security_groups.rules_of(session, [found.id])
+        shown = views.security_group(found, rules[found.id])
+        return answer({"security_group": chosen([shown])[0]})
 
+    @documented(ns, schemas.GROUP)
+    def put(self, security_group_id: str) -> Response:
+        """Change a security group's name or description."""
+        given = body(schemas.GROUP)["security_group"]
+        changes = {name: given[name] for name in ("name", "description") if name in given}
+        with database.transaction() as session:
+            caller = context.caller()
+            found = security_groups.change(session, caller, security_group_id, changes)
+            rules = security_groups.rules_of(session, [found.id])
+        return answer({"security_group": views.security_group(found, rules[found.id])})
 
-@ns.route("/v2.0/security-group-rules")
-class SecurityGroupRules(Collection):
-    policy = reading("get_security_group_rule")
-
-    def get(self) -> Response:
-        """List the rules of the project's security groups: everything passes."""
-        return answer({"security_group_rules": chosen(_matching(_rules(), _RULE_COLUMNS))})
-
-
-@ns.route("/v2.0/security-group-rules/<security_group_rule_id>")
-class OneSecurityGroupRule(Item):
-    policy = reading("get_security_group_rule")
-
-    def get(self, security_group_rule_id: str) -> Response:
-        """Show a rule."""
-        found = _one("Security group rule", _rules(), security_group_rule_id)
-        return answer({"security_group_rule": found})
+    def delete(self, security_group_id: str) -> Response:
+        """Remove a security group that no port is in, and the rules that name it."""
+        with database.transaction() as session:
+            security_groups.remove(session, context.caller(), security_group_id)
+        return nothing()

@@ -1,33 +1,22 @@
-"""Quotas of networks, to read: only addresses limit ports, and the rest is not made here."""
+"""Quotas of networks and the like."""
 
 from __future__ import annotations
 
 from flask import Response
 
 from app.errors import NotFound
-from app.store import database, identity, networks
+from app.store import database, identity, network_quotas
 from app.web import context, policy
-from app.web.answers import answer
-from app.web.api import Route
-from app.web.network.resources import Item, reading
+from app.web.answers import answer, nothing
+from app.web.api import Route, documented
+from app.web.body import body
+from app.web.network import schemas
 from app.web.network.versions import ns
 
-_UNLIMITED = ("network", "subnet", "port")
-_ABSENT = (
-    "router",
-    "floatingip",
-    "security_group",
-    "security_group_rule",
-    "subnetpool",
-    "rbac_policy",
-)
-LIMITS = {**dict.fromkeys(_UNLIMITED, -1), **dict.fromkeys(_ABSENT, 0)}
-"""-1 is without limit; there is nothing of what has the limit 0."""
 
-
-def _known(project_id: str) -> str:
+def _known(project_id: str, rule: str = "get_quota") -> str:
     """The project, for its own people and administrators, else NotFound."""
-    if policy.allows("get_quota", project_id=project_id):
+    if policy.allows(rule, project_id=project_id):
         if project_id == context.caller().project_id:
             return project_id
         with database.reading() as session:
@@ -36,36 +25,82 @@ def _known(project_id: str) -> str:
     raise NotFound(f"Project {project_id} could not be found.")
 
 
+def _shown(project_id: str, limits: dict[str, int]) -> Response:
+    return answer({"quota": {**limits, "project_id": project_id, "tenant_id": project_id}})
+
+
 @ns.route("/v2.0/quotas")
 class Quotas(Route):
     policy = {"get": "get_quotas"}
 
     def get(self) -> Response:
-        """List the projects that have limits of their own: none."""
-        return answer({"quotas": []})
+        """List the projects that have limits of their own."""
+        with database.reading() as session:
+            found = {
+                project: network_quotas.limits(session, project)
+                for project in network_quotas.projects(session)
+            }
+        shown = [
+            {**limits, "project_id": project, "tenant_id": project}
+            for project, limits in found.items()
+        ]
+        return answer({"quotas": shown})
 
 
-@ns.route("/v2.0/quotas/<project_id>", "/v2.0/quotas/<project_id>/default")
-class Quota(Item):
-    policy = reading(policy.INSIDE)
+@ns.route("/v2.0/quotas/<project_id>")
+class Quota(Route):
+    policy = {"get": policy.INSIDE, "put": policy.INSIDE, "delete": policy.INSIDE}
 
     def get(self, project_id: str) -> Response:
-        """Show a project's limits, which are everybody's."""
+        """Show a project's limits."""
         _known(project_id)
-        return answer({"quota": {**LIMITS, "project_id": project_id, "tenant_id": project_id}})
+        with database.reading() as session:
+            limits = network_quotas.limits(session, project_id)
+        return _shown(project_id, limits)
+
+    @documented(ns, schemas.QUOTA)
+    def put(self, project_id: str) -> Response:
+        """Give a project limits of its own."""
+        policy.require("update_quota")
+        _known(project_id, "update_quota")
+        given = body(schemas.QUOTA)["quota"]
+        wanted = {name: int(given[name]) for name in network_quotas.DEFAULTS if name in given}
+        with database.transaction() as session:
+            network_quotas.set_limits(session, project_id, wanted)
+            limits = network_quotas.limits(session, project_id)
+        return _shown(project_id, limits)
+
+    def delete(self, project_id: str) -> Response:
+        """Let the defaults hold for a project again."""
+        policy.require("delete_quota")
+        _known(project_id, "delete_quota")
+        with database.transaction() as session:
+            network_quotas.reset(session, project_id)
+        return nothing()
+
+
+@ns.route("/v2.0/quotas/<project_id>/default")
+class DefaultQuota(Route):
+    policy = {"get": policy.INSIDE}
+
+    def get(self, project_id: str) -> Response:
+        """Show the limits that hold for a project without its own."""
+        _known(project_id)
+        return _shown(project_id, dict(network_quotas.DEFAULTS))
 
 
 @ns.route("/v2.0/quotas/<project_id>/details")
-class QuotaDetails(Item):
-    policy = reading(policy.INSIDE)
+class QuotaDetails(Route):
+    policy = {"get": policy.INSIDE}
 
     def get(self, project_id: str) -> Response:
         """Show a project's limits, and what it uses."""
         _known(project_id)
         with database.reading() as session:
-            used = networks.in_use(session, project_id)
+            limits = network_quotas.limits(session, project_id)
+            used = network_quotas.used(session, project_id)
         shown = {
             name: {"limit": limit, "used": used.get(name, 0), "reserved": 0}
-            for name, limit in LIMITS.items()
+            for name, limit in limits.items()
         }
         return answer({"quota": shown})

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flask import Response, request
+from flask import request
 
 from app.errors import Forbidden, Invalid
 from app.store.networks import Listing
 from app.store.paging import Page
-from app.web import query
-from app.web.api import Route
-from app.web.policy import INSIDE
+from app.web import context, query
 
 Column = tuple[str, type]
 _NEITHER: Mapping[str, str] = {}
@@ -40,9 +38,17 @@ def _given(names: Mapping[str, Any]) -> list[str]:
 
 def _values(name: str, kind: type) -> list[Any]:
     texts = request.args.getlist(name)
+    if kind is int:
+        return [_whole(name, text) for text in texts]
     if kind is bool:
         return [query.truth(name, text) for text in texts]
     return list(texts)
+
+
+def _whole(name: str, text: str) -> int:
+    if not (text.isascii() and text.lstrip("-").isdigit() and len(text) < 12):
+        raise Invalid(f"Invalid input for query parameter {name}: not a whole number")
+    return int(text)
 
 
 def address_filters() -> dict[str, list[str]]:
@@ -77,36 +83,17 @@ def listed(kind: str, shown: Sequence[dict[str, Any]], size: int) -> dict[str, A
     return body
 
 
-def refused() -> Response:
-    """What every write of Network answers, to administrators too."""
-    raise Forbidden(
-        "Networks are the cloud's own here: this API shows them, and changes nothing.",
-        code="read_only",
-    )
+def owner(given: Mapping[str, Any]) -> str:
+    """Whose a new thing is: the caller's project's, unless an administrator names another."""
+    caller = context.caller()
+    named = {given[name] for name in ("project_id", "tenant_id") if given.get(name)}
+    if named - {caller.project_id} and not caller.is_admin:
+        raise Forbidden("Only administrators make things for another project.")
+    if len(named) > 1:
+        raise Invalid("'project_id' and 'tenant_id' do not match", code="HTTPBadRequest")
+    return str(named.pop()) if named else caller.project_id
 
 
-class Collection(Route):
-    """A list that cannot be added to."""
-
-    keyless = "it refuses everything"
-
-    def post(self) -> Response:
-        """Refused: nothing can be made here."""
-        return refused()
-
-
-class Item(Route):
-    """One of a list; it cannot be changed."""
-
-    def put(self, **named: str) -> Response:
-        """Refused: nothing can be changed here."""
-        return refused()
-
-    def delete(self, **named: str) -> Response:
-        """Refused: nothing can be deleted here."""
-        return refused()
-
-
-def reading(rule: str) -> dict[str, str]:
-    """A route's policy: `rule` for reading; writes refuse themselves, whoever asks."""
-    return {"get": rule, **dict.fromkeys(("post", "put", "delete"), INSIDE)}
+def chosen_columns(given: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
+    """What a body says, by column."""
+    return {column: given[name] for name, column in columns.items() if name in given}
