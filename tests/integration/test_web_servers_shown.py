@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
-from app.models import Port, Server, Subnet
+from app.domain.security_groups import default_id
+from app.models import Port, Server, ServerSecurityGroup, Subnet
+from app.store import security_groups
 from app.store.database import transaction
 from tests.integration.test_web_compute import SERVERS, V, add_host
 from tests.integration.web_fixtures import Site, seeded_database, site
@@ -57,16 +59,18 @@ def plugged(site: Site, **more: Any) -> str:
     server = site.built(**more)
     with transaction() as session:
         subnet = session.scalars(select(Subnet)).one()
-        session.add(
-            Port(
-                project_id=session.get_one(Server, server).project_id,
-                network_id=subnet.network_id,
-                subnet_id=subnet.id,
-                server_id=server,
-                mac="fa:16:3e:00:00:01",
-                address="10.77.0.9",
-            )
+        project = session.get_one(Server, server).project_id
+        port = Port(
+            project_id=project,
+            network_id=subnet.network_id,
+            subnet_id=subnet.id,
+            server_id=server,
+            mac="fa:16:3e:00:00:01",
+            address="10.77.0.9",
         )
+        session.add(port)
+        session.flush()
+        security_groups.join(session, [port.id], [default_id(project)])
     return server
 
 
@@ -138,8 +142,11 @@ def test_addresses_are_shown_by_network(site: Site) -> None:
 
 def test_a_plugged_server_is_in_the_default_group_and_another_in_none(site: Site) -> None:
     server, bare = plugged(site), site.built()
+    with transaction() as session:  # one that was asked for without a network
+        mine = ServerSecurityGroup.server_id == bare
+        session.execute(delete(ServerSecurityGroup).where(mine))
     (group,) = site.get(f"{SERVERS}/{server}/os-security-groups").json["security_groups"]
-    assert (group["name"], group["rules"]) == ("default", [])
+    assert (group["name"], len(group["rules"])) == ("default", 4)
     assert site.get(f"{SERVERS}/{bare}/os-security-groups").json == {"security_groups": []}
     assert "security_groups" not in site.get(f"{SERVERS}/{bare}").json["server"]
     assert site.get(f"{SERVERS}/{server}/os-security-groups", "other").status_code == 404
