@@ -8,9 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
 from typing import Any
 
 INGRESS, EGRESS = "ingress", "egress"
+
+
+def network_of(prefix: str | None) -> str | None:
+    """The network of a rule's prefix, which owners may write with the bits of an address."""
+    return None if prefix is None else str(ip_network(prefix, strict=False))
 
 
 @dataclass(frozen=True)

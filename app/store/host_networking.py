@@ -14,7 +14,15 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from app.domain.networking import Floating, GuardedPort, Networking, Rule, Segment, part
+from app.domain.networking import (
+    Floating,
+    GuardedPort,
+    Networking,
+    Rule,
+    Segment,
+    network_of,
+    part,
+)
 from app.models import (
     FloatingIp,
     HostNetworking,
@@ -223,7 +231,7 @@ def _rules(session: Session, group_ids: Collection[str]) -> dict[str, tuple[Rule
                 protocol=row.protocol,
                 port_min=row.port_min,
                 port_max=row.port_max,
-                remote_ip=row.remote_ip,
+                remote_ip=network_of(row.remote_ip),
                 remote_group=row.remote_group_id,
             )
         )

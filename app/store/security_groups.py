@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from app.domain.caller import Caller
+from app.domain.networking import network_of
 from app.domain.security_groups import (
     DEFAULT_DESCRIPTION,
     DEFAULT_GROUP,
@@ -186,16 +187,17 @@ def add_rule(session: Session, caller: Caller, rule: SecurityRule) -> SecurityRu
 
 
 _SAME = (
-    "group_id", "direction", "ethertype", "protocol", "port_min", "port_max", "remote_ip",
-    "remote_group_id",
+    "group_id", "direction", "ethertype", "protocol", "port_min", "port_max", "remote_group_id",
 )  # fmt: skip
 
 
 def _twin(session: Session, rule: SecurityRule) -> str | None:
-    query = select(SecurityRule.id)
+    """A rule that lets the same pass; the prefix may be written otherwise."""
+    query = select(SecurityRule.id, SecurityRule.remote_ip)
     for name in _SAME:
         query = query.where(getattr(SecurityRule, name).is_not_distinct_from(getattr(rule, name)))
-    return session.scalars(query).first()
+    same = network_of(rule.remote_ip)
+    return next((id_ for id_, ip in session.execute(query) if network_of(ip) == same), None)
 
 
 def remove_rule(session: Session, caller: Caller, rule_id: str) -> None:

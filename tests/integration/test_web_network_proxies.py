@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
+from app.domain.networking import network_of
 from app.models import Network
 from app.store import database
 from tests.integration.tenants import Tenant, quiet, seeded_database, site, tenants
@@ -145,3 +146,20 @@ def test_networks_as_nova_had_them_until_2_35(site: Site, alfa: Tenant) -> None:
     with database.reading() as session:
         external = session.scalars(select(Network.id).where(Network.external)).one()
     assert external in {one["id"] for one in ask(site, "GET", "os-networks").json["networks"]}
+
+
+def test_names_and_prefixes_are_kept_as_they_were_written(site: Site, alfa: Tenant) -> None:
+    group = {"security_group": {"name": " web  one ", "description": "d"}}
+    made = ask(site, "POST", "os-security-groups", group).json["security_group"]
+    assert made["name"] == " web  one "
+    rule = {
+        "parent_group_id": made["id"], "ip_protocol": "tcp", "from_port": 22, "to_port": 22,
+        "cidr": "10.2.3.124/24",
+    }  # fmt: skip
+    body = {"security_group_rule": rule}
+    added = ask(site, "POST", "os-security-group-rules", body).json["security_group_rule"]
+    assert added["ip_range"] == {"cidr": "10.2.3.124/24"}
+    shown = site.get(f"/network/v2.0/security-group-rules/{added['id']}", USER).json
+    assert shown["security_group_rule"]["remote_ip_prefix"] == "10.2.3.124/24"
+    assert shown["security_group_rule"]["normalized_cidr"] == "10.2.3.0/24"
+    assert network_of("10.2.3.124/24") == "10.2.3.0/24"  # which hosts are told

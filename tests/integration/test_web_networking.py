@@ -204,7 +204,7 @@ def test_rules_of_groups_are_made_once_and_checked(api: Api) -> None:
     web = {**base, "protocol": "6", "port_range_min": 80, "port_range_max": "443"}
     rule = api.make("security_group_rule", **web, remote_ip_prefix="10.0.0.7/8")
     assert (rule["protocol"], rule["port_range_max"]) == ("tcp", 443)
-    assert rule["remote_ip_prefix"] == "10.0.0.0/8"
+    assert (rule["remote_ip_prefix"], rule["normalized_cidr"]) == ("10.0.0.7/8", "10.0.0.0/8")
     twin = api.post("security_group_rule", **web, remote_ip_prefix="10.0.0.0/8")
     refused(twin, 409, "SecurityGroupRuleExists", rule["id"])
     for body, kind in (

@@ -60,9 +60,7 @@ class SecurityGroups(Route):
         def work(session: Session) -> Response:
             project = context.caller().project_id
             try:
-                made = security_groups.create(
-                    session, project, given["name"].strip(), given["description"]
-                )
+                made = security_groups.create(session, project, given["name"], given["description"])
             except Conflict as error:
                 raise _as_nova(error) from error
             return answer({"security_group": shown(session, [made])[0]})
@@ -88,7 +86,7 @@ class OneSecurityGroup(Route):
         """Change a security group's name and description; until 2.35."""
         until(PROXIES)
         given = body(network_schemas.GROUP)["security_group"]
-        changes = {"name": given["name"].strip(), "description": given["description"]}
+        changes = {"name": given["name"], "description": given["description"]}
         with transaction() as session:
             caller = context.caller()
             try:

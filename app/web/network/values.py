@@ -251,8 +251,9 @@ def _ports(
 
 
 def _prefix(text: str, ethertype: str) -> str:
+    """As it was given, with the bits of an address in it: hosts get its network."""
     try:
-        net = ipaddress.ip_network(text, strict=False)
+        net = ipaddress.ip_interface(text)
     except ValueError as error:
         raise Invalid(f"{_BODY}security_group_rule.remote_ip_prefix: not a network") from error
     if net.version != int(ethertype[-1]):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from app.domain.caller import Caller
+from app.domain.networking import network_of
 from app.domain.security_groups import default_id
 from app.models import FloatingIp, Network, Port, Router, SecurityGroup, SecurityRule, Subnet
 from app.web.times import seconds
@@ -146,7 +147,7 @@ def security_rule(row: SecurityRule) -> dict[str, Any]:
         "remote_ip_prefix": row.remote_ip,
         "remote_group_id": row.remote_group_id,
         "remote_address_group_id": None,
-        "normalized_cidr": row.remote_ip,
+        "normalized_cidr": network_of(row.remote_ip),
         "belongs_to_default_sg": row.group_id == default_id(row.project_id),
         "description": row.description,
         "tenant_id": row.project_id,
