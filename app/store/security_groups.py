@@ -220,6 +220,9 @@ def named(session: Session, project_id: str, names: Iterable[str]) -> tuple[tupl
         )
         rows = session.execute(query.where(SecurityGroup.id == name)).all()
         rows = rows or session.execute(query.where(SecurityGroup.name == name)).all()
+        if not rows and name in (DEFAULT_GROUP, default_id(project_id)):
+            found[default_id(project_id)] = DEFAULT_GROUP  # whoever uses it makes it
+            continue
         if not rows:
             raise NotFound(
                 f"Security group {name} not found for project {project_id}.", code="no_group"

@@ -26,7 +26,15 @@ from app.models import (
     ServerTag,
     new_id,
 )
-from app.store import actions, endings, quotas, server_groups, server_networks, user_quotas
+from app.store import (
+    actions,
+    endings,
+    quotas,
+    security_groups,
+    server_groups,
+    server_networks,
+    user_quotas,
+)
 from app.store.database import clock
 
 FIRST_STAGE = {kind.name: kind.stage for kind in KINDS.values()} | {"sync": "report"}
@@ -65,6 +73,8 @@ def create(session: Session, caller: Caller, wanted: NewServers) -> list[Action]
 
 def _networks(session: Session, server: Server, wanted: NewServers) -> None:
     """What the server's ports will be, and those that it brings."""
+    if wanted.security_groups:
+        security_groups.ensure_default(session, server.project_id)
     session.add_all(
         ServerNic(
             server_id=server.id,

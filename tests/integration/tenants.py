@@ -55,6 +55,7 @@ class Tenant:
     tokens: dict[str, str] = field(default_factory=dict)
     things: dict[str, str] = field(default_factory=dict)
     secrets: set[str] = field(default_factory=set)
+    outside: str = ""
 
     def values(self, endpoint: Endpoint) -> dict[str, str]:
         """The endpoint's arguments with this project's things. Raises for one nobody knows."""
@@ -228,7 +229,7 @@ def _networking(site: Site, tenant: Tenant) -> None:
     """A security group with a rule, a router, and an address of the operator's outer network."""
     name, user = tenant.name, f"{tenant.name}-member"
     base = "/network/v2.0"
-    outside = _outside()
+    outside = tenant.outside = _outside()
 
     def made(kind: str, noun: str, body: dict[str, Any]) -> str:
         answer = site.post(f"{base}/{kind}", user, json={noun: body})

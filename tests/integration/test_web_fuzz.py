@@ -230,6 +230,10 @@ def _small(body: Any) -> Any:
     return [_small(value) for value in body] if isinstance(body, list) else body
 
 
+MAY_BE_EMPTY = {"POST /compute/v2.1/os-floating-ips"}
+"""As in Nova: whoever names no pool sends nothing."""
+
+
 def test_bodies_that_are_no_json_of_the_right_type_are_refused(fuzz: Fuzz) -> None:
     for endpoint in endpoints(fuzz.site.app):
         if not endpoint.writes or endpoint.media_type == OCTETS or endpoint.method == "DELETE":
@@ -238,7 +242,8 @@ def test_bodies_that_are_no_json_of_the_right_type_are_refused(fuzz: Fuzz) -> No
         for number, data in enumerate(BODIES):
             kind = TYPES[number % len(TYPES)] if number % 3 == 2 else endpoint.media_type
             answer = fuzz.ask(endpoint.method, path, data=data, content_type=kind)
-            if endpoint.schema is not None and not is_good(endpoint.schema, data):
+            left_out = not data and str(endpoint) in MAY_BE_EMPTY
+            if endpoint.schema is not None and not left_out and not is_good(endpoint.schema, data):
                 assert answer.status_code >= 400, (str(endpoint), data[:50], kind, answer.text)
     assert fuzz.sent > 700
 

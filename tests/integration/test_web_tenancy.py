@@ -148,8 +148,8 @@ def words(tenant: Tenant) -> dict[str, Any]:
         "security_group_id": things["security_group_id"], "gateway_ip": None,
         "parent_group_id": things["security_group_id"], "cidr": "10.98.0.0/24",
         "ethertype": "IPv4", "protocol": "udp", "direction": "egress",
-        "floating_network_id": things["network_id"], "project_id": things["project_id"],
-        "tenant_id": things["project_id"],
+        "floating_network_id": tenant.outside, "router:external": False, "shared": False,
+        "project_id": things["project_id"], "tenant_id": things["project_id"],
     }  # fmt: skip
 
 

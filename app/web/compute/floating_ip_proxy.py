@@ -77,7 +77,7 @@ class FloatingIps(Route):
     def post(self) -> Response:
         """Get a floating address, of a pool by name or id or of the first; until 2.35."""
         until(PROXIES)
-        given = network_schemas.FLOATING.check((parsed() if raw() else None) or {})
+        given = network_schemas.FLOATING.check(parsed() if raw() else {})
         pool = given.get("pool")
 
         def work(session: Session) -> Response:

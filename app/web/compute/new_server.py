@@ -214,7 +214,6 @@ def _groups(
     session: Session, caller: Caller, wanted: dict[str, Any], nics: tuple[WantedNic, ...]
 ) -> tuple[tuple[str, str], ...]:
     """(id, name) of the groups for the ports that are made for the servers."""
-    groups.ensure_default(session, caller.project_id)
     asked = [one.get("name", DEFAULT_GROUP) for one in wanted.get("security_groups", [])]
     try:
         found = groups.named(session, caller.project_id, asked or [DEFAULT_GROUP])
