@@ -14,6 +14,8 @@ from tests.integration.web_fixtures import Site
 
 V = "/compute/v2.1"
 AT_ONCE = 250
+KEYS, GROUPS = 100, 10
+"""As many as the quotas allow."""
 
 
 def fill_servers(site: Site, count: int) -> None:
@@ -57,8 +59,9 @@ def fill_the_rest(site: Site, count: int) -> None:
         path = f"{V}/os-aggregates/{made['aggregate']['id']}/action"
         _done(site.post(path, "admin", json={"add_host": {"host": f"h{number}"}}), 200)
         site.add_image()
-        _done(site.post(f"{V}/os-keypairs", json={"keypair": {"name": name}}), 200)
-        if number < 10:
+        if number < KEYS:
+            _done(site.post(f"{V}/os-keypairs", json={"keypair": {"name": name}}), 200)
+        if number < GROUPS:
             group = {"server_group": {"name": name, "policies": ["affinity"]}}
             _done(site.post(f"{V}/os-server-groups", json=group), 200)
         site.add_user(name)
