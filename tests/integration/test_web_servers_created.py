@@ -15,7 +15,7 @@ from tests.integration.test_web_compute import SERVERS, add_host, count
 from tests.integration.web_fixtures import Site, seeded_database, site
 
 __all__ = ["seeded_database", "site"]
-OTHER = str(uuid.uuid4())
+OTHER = "5f1c0a52-6f0e-4c0b-9a53-0d1c6f3f7a10"
 
 
 def create(site: Site, version: str, user: str = "novella", hints: Any = None, **more: Any) -> Any:
