@@ -229,6 +229,73 @@ def _placed(c: Client, common: str, host: str) -> None:
         c.plain(f"server delete --wait {name}", admin=True)
 
 
+def server_in_place(c: Client) -> None:
+    """What a server goes through on its host, and what it is made into."""
+    name = c.name("server")
+    for verb, status in (
+        *(("pause", "PAUSED"), ("unpause", "ACTIVE")),
+        *(("suspend", "SUSPENDED"), ("resume", "ACTIVE")),
+    ):
+        c.plain(f"server {verb} {name}")
+        _reaches(c, name, status)
+    c.run("server show --diagnostics", f"server show --diagnostics {name}", admin=True)
+    c.plain(f"server dump create {name}")
+    copy, kept = c.name("copy"), c.name("backup")
+    c.later(f"image delete {copy}")
+    _soon(c, f"server image create --name {copy} --wait {name}")
+    c.run("image show of a server", f"image show {copy}")
+    c.later(f"image delete {kept}")
+    backup = f"server backup create --name {kept} --type daily --rotate 1 --wait {name}"
+    c.run("server backup create", backup)
+    _boots_anew(c, name)
+    _another_interface(c, name)
+    for state in ("error", "active"):
+        c.plain(f"server set --state {state} --auto-approve {name}", admin=True)
+        _reaches(c, name, state.upper())
+    refused = c.plain(f"server set --password tour-pass {name}", refused=True)
+    if "guest agent" not in refused:
+        raise Failed(f"server set --password: the refusal does not say why: {refused[-200:]}")
+    c.plain(f"server resize --flavor m1.small {name}", refused=True)
+
+
+def _boots_anew(c: Client, name: str) -> None:
+    c.plain(f"server rescue {name} --image {c.name('image')}")
+    _reaches(c, name, "RESCUE")
+    c.plain(f"server unrescue {name}")
+    _reaches(c, name, "ACTIVE")
+    c.run("server rebuild", f"server rebuild {name} --image {c.name('copy')} --wait")
+    _reaches(c, name, "ACTIVE")
+
+
+def _another_interface(c: Client, name: str) -> None:
+    """Of a stopped server: a guest that boots may not let an interface go for a while."""
+    c.plain(f"server stop {name}")
+    _reaches(c, name, "SHUTOFF")
+    network = c.run("network list", "network list")[0]
+    before = {port["ID"] for port in c.run("port list", f"port list --server {name}")}
+    c.plain(f"server add network {name} {network['ID']}")
+    after = {port["ID"] for port in c.run("port list", f"port list --server {name}")}
+    [port] = after - before
+    _soon(c, f"server remove port {name} {port}")
+    _soon(c, f"server start {name}")
+    _reaches(c, name, "ACTIVE")
+
+
+def _soon(c: Client, command: str) -> None:
+    """Run it as soon as the server's request before it, which shows no task state, has ended."""
+
+    def works() -> bool:
+        try:
+            c.plain(command)
+        except Failed as error:
+            if "409" not in str(error):
+                raise
+            return False
+        return True
+
+    c.until(f"openstack {command}", works, BOOT_SECONDS)
+
+
 def server_changes(c: Client) -> None:
     """What changes a server."""
     name = c.name("server")
@@ -347,6 +414,7 @@ CHAPTERS = (
     keypairs,
     servers,
     server_options,
+    server_in_place,
     server_changes,
     limits,
     operators,

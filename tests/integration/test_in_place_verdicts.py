@@ -1,0 +1,118 @@
+"""What a host's answer makes of an operation in place, whichever it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.domain.guest import PAUSED, RUNNING, SHUTDOWN
+from app.domain.message import DONE, FAILED, Fault, Key, Outcome
+from app.models import Action, Server
+from app.store import actions, database, servers
+from app.tasks.control import losses, verdict
+from tests.integration.test_web_compute import SERVERS, add_host
+from tests.integration.web_fixtures import Site, seeded_database, site
+
+__all__ = ["seeded_database", "site"]
+FOUND = {"size": 1, "virtual_size": 2, "md5": "a", "sha512": "b"}
+
+
+def answer(task_id: str, code: str = "", **more: Any) -> tuple[str, str | None]:
+    """Settle the host's answer, a fault with a code; the action's state and its fault's code."""
+    with database.transaction() as session:
+        action = session.get_one(Action, task_id)
+        server = session.get_one(Server, action.server_id)
+        action.stage_started_at = action.stage_started_at or 1.0
+        key = Key(action.id, server.fence, action.stage, action.direction)
+        fault = Fault(code, "it did not work") if code else None
+        outcome = Outcome(key, server.id, "n1", FAILED if code else DONE, fault, **more)
+        held = actions.hold(session, key)
+        assert held is not None
+        verdict.apply(session, *held, outcome)
+        return action.state, (action.fault or {}).get("code")
+
+
+def shown(site: Site, server: str) -> dict[str, Any]:
+    return dict(site.get(f"{SERVERS}/{server}").json["server"])
+
+
+def ask(site: Site, server: str, body: Any) -> str:
+    made = site.post(f"{SERVERS}/{server}/action", json=body)
+    assert made.status_code < 300, made.text
+    return str(made.headers["X-Task-Id"])
+
+
+def test_a_rebuild_that_failed_goes_back_unless_nobody_knows_which_disk_boots(site: Site) -> None:
+    add_host()
+    server, image = site.built(), site.add_image()
+    before = shown(site, server)
+    body = {"rebuild": {"imageRef": image, "name": "other"}}
+    assert answer(ask(site, server, body), "image_unreachable") == ("failed", "image_unreachable")
+    assert shown(site, server) | {"updated": ""} == before | {"updated": ""}
+    assert answer(ask(site, server, body), "half_done") == ("failed", "half_done")
+    broken = shown(site, server)
+    assert (broken["status"], broken["name"]) == ("ERROR", "other")
+    assert "rebuild the server" in broken["fault"]["message"]
+    assert answer(ask(site, server, body), power_state=RUNNING) == ("succeeded", None)
+    assert shown(site, server)["status"] == "ACTIVE"
+
+
+def test_a_rebuild_that_its_host_never_began_changes_nothing(site: Site) -> None:
+    add_host()
+    server, image = site.built(), site.add_image()
+    task = ask(site, server, {"rebuild": {"imageRef": image, "name": "other"}})
+    with database.transaction() as session:
+        session.get_one(Action, task).deadline = 1.0
+    with database.transaction() as session:
+        ended = losses.expire(session, task)
+        assert ended is not None
+    assert (shown(site, server)["status"], shown(site, server)["name"]) == ("ACTIVE", "vm")
+
+
+def test_a_stopped_server_stays_stopped(site: Site) -> None:
+    server, image = site.built(), site.add_image()
+    site.set_server(server, vm_state="stopped")
+    task = ask(site, server, {"rebuild": {"imageRef": image}})
+    assert answer(task, power_state=SHUTDOWN) == ("succeeded", None)
+    assert shown(site, server)["status"] == "SHUTOFF"
+
+
+def test_a_port_goes_when_its_host_says_that_it_was_not_plugged_in(site: Site) -> None:
+    server = site.built()
+    path = f"{SERVERS}/{server}/os-interface"
+    for code, ports in (("address_in_use", 0), ("worker_died", 1), ("", 2)):
+        task = site.post(path, json={}).headers["X-Task-Id"]
+        answer(task, code, power_state=RUNNING)
+        listed = site.get(path).json["interfaceAttachments"]
+        assert (len(listed), {one["port_state"] for one in listed} <= {"ACTIVE"}) == (ports, True)
+    for code, ports in (("not_let_go", 2), ("", 1)):
+        taken = site.delete(f"{path}/{listed[0]['port_id']}").headers["X-Task-Id"]
+        answer(taken, code, power_state=RUNNING)
+        assert len(site.get(path).json["interfaceAttachments"]) == ports
+
+
+def test_an_image_is_in_use_once_its_data_is_there_and_its_row_still_waits(site: Site) -> None:
+    server = site.built()
+    task = ask(site, server, {"createImage": {"name": "copy"}})
+    assert answer(task, found=FOUND, power_state=RUNNING) == ("succeeded", None)
+    [made] = [one for one in site.get("/image/v2/images").json["images"] if one["name"] == "copy"]
+    assert (made["status"], made["size"], made["os_hash_value"]) == ("active", 1, "b")
+    task = ask(site, server, {"createImage": {"name": "gone"}})
+    images = site.get("/image/v2/images?name=gone").json["images"]
+    site.delete(f"/image/v2/images/{images[0]['id']}")
+    assert answer(task, found=FOUND, power_state=RUNNING) == ("failed", "image_gone")
+    assert shown(site, server)["status"] == "ACTIVE"
+
+
+def test_what_a_restarted_host_does_leaves_the_server_what_it_was(site: Site) -> None:
+    server = site.built()
+    for vm_state, kind, power_state in (
+        ("paused", "pause", PAUSED), ("rescued", "start", RUNNING), ("active", "start", RUNNING),
+    ):  # fmt: skip
+        site.set_server(server, vm_state=vm_state)
+        with database.transaction() as session:
+            begun = servers.begin(session, session.get_one(Server, server), kind, "req-x")
+            assert begun is not None
+            task = begun.id
+        assert answer(task, power_state=power_state) == ("succeeded", None)
+        with database.reading() as session:
+            assert session.get_one(Server, server).vm_state == vm_state
