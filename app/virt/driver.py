@@ -128,7 +128,7 @@ class Driver(Protocol):
     def attach(self, plan: BuildPlan, fence: int, port_id: str) -> Guest:
         """Plug the plan's NIC of that port in, now and for good; no-op when it is there."""
 
-    def detach(self, plan: BuildPlan, fence: int, port_id: str) -> Guest:
+    def detach(self, plan: BuildPlan, fence: int, port_id: str, cancel: Event) -> Guest:
         """Take the plan's NIC of that port out; no-op when it is not there.
 
         HostFault code="not_let_go" when the running guest does not let it go in time.

@@ -121,7 +121,7 @@ class FakeOperations(FakeGuests):
         self._faults.check("attach")
         return self._plugged(plan, fence, [(nic.mac, nic.address) for nic in plan.nics])
 
-    def detach(self, plan: BuildPlan, fence: int, port_id: str) -> Guest:
+    def detach(self, plan: BuildPlan, fence: int, port_id: str, cancel: Event) -> Guest:
         """See the contract."""
         self._faults.check("detach")
         rest = [(nic.mac, nic.address) for nic in plan.nics if nic.port_id != port_id]

@@ -341,7 +341,7 @@ def test_a_nic_comes_and_goes_for_good(hypervisor: Hypervisor):
         assert driver.attach(both, 7, second.port_id).applied == 7
         assert leases() == {(one.mac, one.address) for one in both.nics}
     for _ in range(2):
-        assert driver.detach(both, 8, first.port_id).applied == 8
+        assert driver.detach(both, 8, first.port_id, never()).applied == 8
         assert leases() == {(second.mac, second.address)}
     driver.start(replace(plan, nics=(second,)), 9)
     assert [nic.mac for nic in driver.diagnostics(plan.server_id).nics] == [second.mac]

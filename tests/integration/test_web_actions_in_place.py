@@ -235,6 +235,9 @@ def test_a_rebuild_of_each_version_takes_and_shows_what_it_has(site: Site) -> No
     assert (shown["description"], shown["key_name"], shown["user_data"]) == ("d", None, "aGk=")
     assert shown["OS-EXT-SRV-ATTR:hostname"] == "web-2"
     assert shown["OS-EXT-STS:task_state"] == "rebuilding"
+    site.set_server(server, task_state=None)
+    told = rebuild(site, server, "admin", version="2.75", imageRef=site.add_image("admin"))
+    assert "OS-EXT-SRV-ATTR:user_data" not in told.json["server"], "it is there as user_data"
 
 
 def test_a_rebuild_tells_an_administrator_the_user_data_once(site: Site) -> None:

@@ -238,7 +238,8 @@ def server_in_place(c: Client) -> None:
     ):
         c.plain(f"server {verb} {name}")
         _reaches(c, name, status)
-    c.run("server show --diagnostics", f"server show --diagnostics {name}", admin=True)
+    server_id = c.run("server show by name", f"server show {name}")["id"]
+    c.run("server show --diagnostics", f"server show --diagnostics {server_id}", admin=True)
     c.plain(f"server dump create {name}")
     copy, kept = c.name("copy"), c.name("backup")
     c.later(f"image delete {copy}")
@@ -250,7 +251,7 @@ def server_in_place(c: Client) -> None:
     _boots_anew(c, name)
     _another_interface(c, name)
     for state in ("error", "active"):
-        c.plain(f"server set --state {state} --auto-approve {name}", admin=True)
+        c.plain(f"server set --state {state} --auto-approve {server_id}", admin=True)
         _reaches(c, name, state.upper())
     refused = c.plain(f"server set --password tour-pass {name}", refused=True)
     if "guest agent" not in refused:
@@ -263,7 +264,7 @@ def _boots_anew(c: Client, name: str) -> None:
     _reaches(c, name, "RESCUE")
     c.plain(f"server unrescue {name}")
     _reaches(c, name, "ACTIVE")
-    c.run("server rebuild", f"server rebuild {name} --image {c.name('copy')} --wait")
+    c.run("server rebuild", f"server rebuild {name} --image {c.name('copy')}")
     _reaches(c, name, "ACTIVE")
 
 

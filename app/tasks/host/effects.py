@@ -149,7 +149,7 @@ class Effects:
     def detach(self, message: HostMessage, task: Running) -> Answer:
         """Take a NIC out."""
         port_id = str(message.args["port_id"])
-        guest = self.driver.detach(_plan(message), message.key.fence, port_id)
+        guest = self.driver.detach(_plan(message), message.key.fence, port_id, task.cancel)
         return Answer(power_state=guest.power_state)
 
     def password(self, message: HostMessage, task: Running) -> Answer:

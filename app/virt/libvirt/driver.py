@@ -198,9 +198,9 @@ class LibvirtDriver:
         """See the contract."""
         return plugging.attach(self.host, plan, fence, port_id)
 
-    def detach(self, plan: BuildPlan, fence: int, port_id: str) -> Guest:
+    def detach(self, plan: BuildPlan, fence: int, port_id: str, cancel: Event) -> Guest:
         """See the contract."""
-        return plugging.detach(self.host, plan, fence, port_id)
+        return plugging.detach(self.host, plan, fence, port_id, cancel)
 
     def snapshot(self, server_id: str, fence: int, cancel: Event, report: Report) -> Path:
         """See the contract."""

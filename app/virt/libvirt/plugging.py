@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from threading import Event
 
 import libvirt
 
@@ -17,7 +18,7 @@ from app.errors import HostFault, NovellaError
 from app.failpoints import Step
 from app.virt.libvirt import power
 from app.virt.libvirt.abilities import abilities
-from app.virt.libvirt.build import Attached, Host
+from app.virt.libvirt.build import Attached, Host, check_cancel
 from app.virt.libvirt.domain_xml import interface
 from app.virt.libvirt.guest import Domain
 
@@ -47,12 +48,12 @@ def attach(host: Host, plan: BuildPlan, fence: int, port_id: str) -> Guest:
     return host.guests.get(plan.server_id)
 
 
-def detach(host: Host, plan: BuildPlan, fence: int, port_id: str) -> Guest:
+def detach(host: Host, plan: BuildPlan, fence: int, port_id: str, cancel: Event) -> Guest:
     """See the contract. What the guest must do comes first: else nothing has changed."""
     guest = power.committed(host, plan.server_id, fence)
     nic = _nic(plan, port_id)
     with UNPLUG:
-        _unplug(host, plan, guest, nic)
+        _unplug(host, plan, guest, nic, cancel)
     with WITHDRAW:
         host.networks.withdraw(nic, plan.server_id)
         host.firewall.forget_port(nic.port_id)
@@ -78,7 +79,7 @@ def _plug(host: Host, plan: BuildPlan, guest: Guest, nic: Nic, attached: Attache
         host.guests.define(plan.server_id, definition)
 
 
-def _unplug(host: Host, plan: BuildPlan, guest: Guest, nic: Nic) -> None:
+def _unplug(host: Host, plan: BuildPlan, guest: Guest, nic: Nic, cancel: Event) -> None:
     """Take it out of what runs, and then of the definition."""
 
     def ask(domain: Domain) -> bool | None:
@@ -94,13 +95,14 @@ def _unplug(host: Host, plan: BuildPlan, guest: Guest, nic: Nic) -> None:
     out = host.guests.ask("plug a NIC out", plan.server_id, ask)
     deadline = time.monotonic() + LET_GO_SECONDS
     while out is False:
+        check_cancel(cancel, plan.server_id)
         if time.monotonic() > deadline:
             message = (
                 f"the guest of server {plan.server_id} did not let its NIC {nic.mac} go within "
                 f"{LET_GO_SECONDS:.0f} s"
             )
             raise HostFault(message, code="not_let_go", retriable=False)
-        out = _gone_soon(host, plan.server_id, nic) or host.guests.ask(
+        out = _gone_soon(host, plan.server_id, nic, cancel) or host.guests.ask(
             "plug a NIC out", plan.server_id, ask
         )
     if out is None:
@@ -116,14 +118,15 @@ def _unplug(host: Host, plan: BuildPlan, guest: Guest, nic: Nic) -> None:
     host.guests.ask("forget a NIC", plan.server_id, forget)
 
 
-def _gone_soon(host: Host, server_id: str, nic: Nic) -> bool:
+def _gone_soon(host: Host, server_id: str, nic: Nic, cancel: Event) -> bool:
     deadline = time.monotonic() + ASK_AGAIN_SECONDS
     while time.monotonic() < deadline:
         if host.guests.ask(
             "look", server_id, lambda one: not one.isActive() or not _has(one, nic, _LIVE)
         ):
             return True
-        time.sleep(POLL_SECONDS)
+        if cancel.wait(POLL_SECONDS):
+            return False
     return False
 
 
@@ -140,7 +143,7 @@ def _already_asked() -> Iterator[None]:
 def _take_back(host: Host, plan: BuildPlan, guest: Guest, nic: Nic) -> None:
     """Undo. What cannot be undone now goes with a detach."""
     try:
-        _unplug(host, plan, guest, nic)
+        _unplug(host, plan, guest, nic, Event())
         host.networks.withdraw(nic, plan.server_id)
         host.firewall.forget_port(nic.port_id)
     except NovellaError as error:
