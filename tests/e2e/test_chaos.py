@@ -27,6 +27,7 @@ def test_two_minutes_of_kills_lose_no_request() -> None:
     assert report.verdict.accepted > 300
 
 
+@pytest.mark.full
 @pytest.mark.timeout(420)
 def test_with_the_chain_off_every_row_ends_by_the_ring_alone() -> None:
     report = judged(Options(minutes=1, seed=5, chain=False, wait=90))

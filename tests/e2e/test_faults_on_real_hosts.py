@@ -124,7 +124,7 @@ def test_a_disk_that_fills_up_sends_the_build_to_another_host(
     build = admin.task(task_id)["steps"][2]
     assert (build["name"], build["host"], build["fault"]["code"]) == ("build", "n1", "disk_full")
     assert "free disk on the host" in task["steps"][2]["fault"]["todo"]
-    assert "1 tried before" in task["fault"]["message"]
+    assert "1 is ruled out: tried before" in task["fault"]["message"]
     assert "What to do" in shown["fault"]["message"]
     assert "n1" not in str(task) + str(shown), "hosts are for administrators"
     nothing_is_held(cloud)

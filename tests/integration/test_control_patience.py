@@ -121,7 +121,7 @@ def test_a_host_that_failed_the_build_by_its_own_fault_is_not_tried_again(cloud:
     [action_id] = asked(cloud)
     fail(cloud, action_id, Fault("disk_full", "no space", retriable=True))
     assert decide(cloud, action_id) == [action_id]
-    assert "1 tried before" in (cloud.action(action_id).fault or {})["message"]
+    assert "1 is ruled out: tried before" in (cloud.action(action_id).fault or {})["message"]
 
 
 def test_a_request_waits_until_a_returned_host_has_cleaned_up(cloud: Cloud) -> None:

@@ -54,6 +54,7 @@ def walk(
         yield from open_walk(tmp_path_factory.mktemp("walk"), own_libvirtd, blank_image, patch)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("flow", "moment"),
     [pytest.param(flow, m, id=f"{flow.name}: {m}") for flow in FLOWS for m in flow.moments],

@@ -64,7 +64,7 @@ FILTERS = (
         "AvailabilityZoneFilter",
     ),
     Filter("forced_host", "not the host that was asked for", forced_host, basic=True),
-    Filter("retry", "tried before for this request", retry, "RetryFilter", basic=True),
+    Filter("retry", "ruled out: tried before for this request", retry, "RetryFilter", basic=True),
     Filter("vcpus", "short of vCPUs", vcpus, "CoreFilter", basic=True),
     Filter("ram", "short of RAM", ram, "RamFilter", basic=True),
     Filter("disk", "short of disk", disk, "DiskFilter", basic=True),
