@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,130 +26,28 @@ from app.models import (
 from app.store import database, migrations, seed
 from app.web.factory import create_app
 from tests.asking import forget_process_state
-from tests.integration.host_rows import add_host
+from tests.integration.asked_posts import (
+    ASKED,
+    ASKS_HOST,
+    REFUSED,
+    VERSIONS,
+    Asking,
+)
 from tests.integration.web_fixtures import PASSWORDS, Site, adopt_settings, seeded_database, site
 from tests.postgres import fresh_database
 from tests.routes import endpoints
 
 __all__ = ["seeded_database", "site"]
 V = "/compute/v2.1"
-READS = "os-getConsoleOutput"
-Asking = tuple[str, str, dict[str, Any] | None]
-
-
-def user_id(name: str) -> str:
-    """A user's id."""
-    with database.reading() as session:
-        return session.scalars(select(User.id).where(User.name == name)).one()
-
-
-def image(site: Site, staged: bool = False) -> str:
-    """An image of novella's, active or with staged data."""
-    if not staged:
-        return site.add_image()
-    body = {"name": "staged", "disk_format": "raw", "container_format": "bare"}
-    made = str(site.post("/image/v2/images", json=body).json["id"])
-    put = site.call("PUT", f"/image/v2/images/{made}/stage", data=b"x" * 512,
-                    content_type="application/octet-stream")  # fmt: skip
-    assert put.status_code == 204, put.text
-    return made
-
-
-def private_flavor(site: Site) -> str:
-    """A flavor that not all projects may use."""
-    wanted = {"name": "own", "ram": 64, "vcpus": 1, "disk": 1, "os-flavor-access:is_public": False}
-    return str(site.post(f"{V}/flavors", "admin", json={"flavor": wanted}).json["flavor"]["id"])
-
-
-def built(site: Site, **columns: Any) -> str:
-    """A server on a host."""
-    add_host("n1", 1)
-    server = site.built()
-    site.set_server(server, **columns)
-    return server
-
-
-def _on_server(action: str, value: Any = None, **columns: Any) -> Callable[[Site], Asking]:
-    return lambda site: ("novella", f"{V}/servers/{built(site, **columns)}/action", {action: value})
-
-
-ASKED: dict[str, Callable[[Site], Asking]] = {
-    "/compute/v2.1/servers": lambda site: (
-        "novella", f"{V}/servers",
-        {"server": {"name": "vm", "flavorRef": "6", "imageRef": image(site)}},
-    ),
-    "/compute/v2.1/servers/<server_id>/action os-start": _on_server("os-start", vm_state="stopped"),
-    "/compute/v2.1/servers/<server_id>/action os-stop": _on_server("os-stop"),
-    "/compute/v2.1/servers/<server_id>/action reboot": _on_server("reboot", {"type": "HARD"}),
-    "/compute/v2.1/servers/<server_id>/action lock": _on_server("lock"),
-    "/compute/v2.1/servers/<server_id>/action unlock": _on_server("unlock"),
-    "/compute/v2.1/servers/<server_id>/action pause": _on_server("pause"),
-    "/compute/v2.1/servers/<server_id>/action unpause": _on_server("unpause", vm_state="paused"),
-    "/compute/v2.1/servers/<server_id>/action suspend": _on_server("suspend"),
-    "/compute/v2.1/servers/<server_id>/action resume": _on_server("resume", vm_state="suspended"),
-    "/compute/v2.1/os-aggregates": lambda site: (
-        "admin", f"{V}/os-aggregates", {"aggregate": {"name": "new"}},
-    ),
-    "/compute/v2.1/os-server-groups": lambda site: (
-        "novella", f"{V}/os-server-groups",
-        {"server_group": {"name": "new", "policies": ["affinity"]}},
-    ),
-    "/network/v2.0/networks": lambda site: (
-        "novella", "/network/v2.0/networks", {"network": {"name": "new"}},
-    ),
-    "/network/v2.0/security-groups": lambda site: (
-        "novella", "/network/v2.0/security-groups", {"security_group": {"name": "new"}},
-    ),
-    "/compute/v2.1/servers/<server_id>/metadata": lambda site: (
-        "novella", f"{V}/servers/{built(site)}/metadata", {"metadata": {"a": "b"}},
-    ),
-    "/compute/v2.1/flavors": lambda site: (
-        "admin", f"{V}/flavors", {"flavor": {"name": "own", "ram": 64, "vcpus": 1, "disk": 1}},
-    ),
-    "/compute/v2.1/flavors/<flavor_id>/action": lambda site: (
-        "admin", f"{V}/flavors/{private_flavor(site)}/action",
-        {"addTenantAccess": {"tenant": _project("novella")}},
-    ),
-    "/compute/v2.1/flavors/<flavor_id>/os-extra_specs": lambda site: (
-        "admin", f"{V}/flavors/6/os-extra_specs", {"extra_specs": {"hw:cpu_policy": "shared"}},
-    ),
-    "/compute/v2.1/os-keypairs": lambda site: (
-        "novella", f"{V}/os-keypairs", {"keypair": {"name": "mine"}},
-    ),
-    "/identity/v3/users": lambda site: (
-        "admin", "/identity/v3/users", {"user": {"name": "new", "password": "a-password"}},
-    ),
-    "/identity/v3/users/<user_id>/password": lambda site: (
-        "admin", f"/identity/v3/users/{user_id('admin')}/password",
-        {"user": {"password": "another", "original_password": PASSWORDS["admin"]}},
-    ),
-    "/identity/v3/users/<user_id>/application_credentials": lambda site: (
-        "novella", f"/identity/v3/users/{user_id('novella')}/application_credentials",
-        {"application_credential": {"name": "robot"}},
-    ),
-    "/identity/v3/projects": lambda site: (
-        "admin", "/identity/v3/projects", {"project": {"name": "new"}},
-    ),
-    "/identity/v3/roles": lambda site: ("admin", "/identity/v3/roles", {"role": {"name": "new"}}),
-    "/image/v2/images": lambda site: ("novella", "/image/v2/images", {"name": "new"}),
-    "/image/v2/images/<image_id>/import": lambda site: (
-        "novella", f"/image/v2/images/{image(site, staged=True)}/import",
-        {"method": {"name": "glance-direct"}},
-    ),
-    "/image/v2/images/<image_id>/actions/deactivate": lambda site: (
-        "admin", f"/image/v2/images/{image(site)}/actions/deactivate", None,
-    ),
-    "/image/v2/images/<image_id>/actions/reactivate": lambda site: (
-        "admin", f"/image/v2/images/{image(site)}/actions/reactivate", None,
-    ),
-    "/v1/hosts/tokens": lambda site: ("admin", "/v1/hosts/tokens", {"minutes": 5}),
-}  # fmt: skip
-"""For each POST that makes or does something: who asks, the path, and the body."""
-
-
-def _project(name: str) -> str:
-    with database.reading() as session:
-        return session.scalars(select(Project.id).where(Project.name == name)).one()
+KEYLESS = {
+    f"{V}/servers/<server_id>/os-volume_attachments",
+    f"{V}/servers/<server_id>/remote-consoles",
+    "/identity/v3/auth/tokens",
+    "/v1/hosts/join",
+    "/v1/hosts/standing",
+    "/v1/placement/dry-run",
+}
+"""POSTs that make and do nothing."""
 
 
 def keyed(site: Site, asking: Asking, key: str = "a-key", **more: Any) -> TestResponse:
@@ -178,20 +76,29 @@ def count(table: type[Base]) -> int:
 def test_each_post_takes_a_key_or_says_why_not(site: Site) -> None:
     posts = [one for one in endpoints(site.app) if one.method == "POST"]
     named = {f"{one.path} {one.label}".strip() for one in posts if not one.view.keyless}
-    assert set(ASKED) <= named - {f"{V}/servers/<server_id>/action {READS}"}
-    keyless = {one.path: one.view.keyless for one in posts if one.view.keyless}
-    assert len([path for path in keyless if not path.startswith("/network/")]) == 6
+    assert named - ASKS_HOST == set(ASKED) | set(REFUSED)
+    assert {one.path for one in posts if one.view.keyless} == KEYLESS
+
+
+@pytest.mark.parametrize("endpoint", sorted(REFUSED))
+def test_a_refusal_is_not_kept_under_the_key(site: Site, endpoint: str) -> None:
+    first, again = (keyed(site, asking) for asking in [REFUSED[endpoint](site)] * 2)
+    assert 400 <= first.status_code < 500, first.text
+    assert (again.status_code, again.text) == (first.status_code, first.text)
+    assert "Idempotent-Replayed" not in again.headers
+    assert count(Idempotency) == 0
 
 
 @pytest.mark.parametrize("endpoint", sorted(ASKED))
 def test_a_repeated_post_has_one_effect_and_the_same_answer(site: Site, endpoint: str) -> None:
     asking = ASKED[endpoint](site)
-    first = keyed(site, asking)
+    at = {"OpenStack-API-Version": f"compute {VERSIONS.get(endpoint, '2.1')}"}
+    first = keyed(site, asking, **at)
     assert first.status_code < 300, first.text
     after = rows()
     if endpoint.endswith("/password"):
         site.tokens["admin"] = site.log_in("admin", "another").headers["X-Subject-Token"]
-    second = keyed(site, asking)
+    second = keyed(site, asking, **at)
     assert (second.status_code, second.text) == (first.status_code, first.text)
     assert second.headers["Idempotent-Replayed"] == "true"
     own = {"x-openstack-request-id", "x-compute-request-id", "date", "idempotent-replayed"}
@@ -201,7 +108,7 @@ def test_a_repeated_post_has_one_effect_and_the_same_answer(site: Site, endpoint
     ]
     assert kept[0] == kept[1]
     assert rows() == after
-    assert keyed(site, asking, "another-key").headers.get("Idempotent-Replayed") is None
+    assert keyed(site, asking, "another-key", **at).headers.get("Idempotent-Replayed") is None
 
 
 def test_the_key_of_one_post_is_422_for_another(site: Site) -> None:

@@ -105,6 +105,20 @@ def test_as_many_backups_are_kept_as_asked_for(cloud: Cloud, client: Client, ser
     assert not [name for name in files(cloud) if name[:36] in made], "went with the next upload"
 
 
+def test_a_password_is_changed_once_however_often_one_key_asks(client: Client, server: str) -> None:
+    body = {"changePassword": {"adminPass": "hush-hush"}}
+    keyed = {"Idempotency-Key": "password"}
+    first, again = (
+        client.call("POST", f"{SERVERS}/{server}/action", 202, json=body, headers=keyed)
+        for _ in range(2)
+    )
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert again.headers["X-Task-Id"] == first.headers["X-Task-Id"]
+    assert client.finished(first.headers["X-Task-Id"])["state"] == "succeeded"
+    other = {"changePassword": {"adminPass": "another"}}
+    client.call("POST", f"{SERVERS}/{server}/action", 422, json=other, headers=keyed)
+
+
 def test_an_image_that_is_deleted_while_it_is_made_does_not_come_back(
     cloud: Cloud, client: Client, server: str
 ) -> None:
