@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import libvirt
 import pytest
 from sqlalchemy import select
@@ -16,11 +13,10 @@ from app.sealing import SEALED, seal
 from tests.cloud import eventually
 from tests.integration.step_flows import HOST, STAGES, Flow
 from tests.integration.step_walk import reached, walk_through
-from tests.integration.stepping import Walk, open_walk
+from tests.integration.stepping import Walk
 from tests.integration.test_steps_power import NETWORK, RUNS, asks, running
-from tests.integration.virt_fixtures import OwnLibvirtd
 
-pytest_plugins = ["tests.integration.virt_fixtures"]
+pytest_plugins = ["tests.integration.virt_fixtures", "tests.integration.walk_fixtures"]
 
 STANDS = ("succeeded", "paused", libvirt.VIR_DOMAIN_PAUSED)
 IS_SAVED = ("succeeded", "suspended", libvirt.VIR_DOMAIN_SHUTOFF)
@@ -111,17 +107,6 @@ DUMP = Flow(
     asks("trigger_crash_dump"),
 )
 FLOWS = (PAUSE, AGAIN, UNPAUSE, SUSPEND, RESUME, PASSWORD, DUMP)
-
-
-@pytest.fixture(scope="module")
-def walk(
-    tmp_path_factory: pytest.TempPathFactory,
-    own_libvirtd: OwnLibvirtd,  # noqa: F811
-    blank_image: Path,  # noqa: F811
-) -> Iterator[Walk]:
-    """A cloud on libvirt's test driver."""
-    with pytest.MonkeyPatch.context() as patch:
-        yield from open_walk(tmp_path_factory.mktemp("walk"), own_libvirtd, blank_image, patch)
 
 
 @pytest.mark.full

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from sqlalchemy import select
 
@@ -16,11 +13,10 @@ from app.tasks import publish
 from tests.asking import caller
 from tests.integration.step_flows import STAGES, Flow
 from tests.integration.step_walk import reached, walk_through
-from tests.integration.stepping import Walk, open_walk
+from tests.integration.stepping import Walk
 from tests.integration.test_steps_power import NETWORK, RUNS, running
-from tests.integration.virt_fixtures import OwnLibvirtd
 
-pytest_plugins = ["tests.integration.virt_fixtures"]
+pytest_plugins = ["tests.integration.virt_fixtures", "tests.integration.walk_fixtures"]
 
 
 def ask_attach(walk: Walk, server_id: str) -> str:
@@ -65,17 +61,6 @@ DETACH = Flow(
     known=NETWORK,
 )
 FLOWS = (ATTACH, DETACH)
-
-
-@pytest.fixture(scope="module")
-def walk(
-    tmp_path_factory: pytest.TempPathFactory,
-    own_libvirtd: OwnLibvirtd,  # noqa: F811
-    blank_image: Path,  # noqa: F811
-) -> Iterator[Walk]:
-    """A cloud on libvirt's test driver."""
-    with pytest.MonkeyPatch.context() as patch:
-        yield from open_walk(tmp_path_factory.mktemp("walk"), own_libvirtd, blank_image, patch)
 
 
 @pytest.mark.full

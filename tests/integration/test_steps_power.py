@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import libvirt
 import pytest
 
 from tests.integration.step_flows import HOST, STAGES, Flow
 from tests.integration.step_walk import reached, walk_through
-from tests.integration.stepping import Walk, open_walk
-from tests.integration.virt_fixtures import OwnLibvirtd
+from tests.integration.stepping import Walk
 
-pytest_plugins = ["tests.integration.virt_fixtures"]
+pytest_plugins = ["tests.integration.virt_fixtures", "tests.integration.walk_fixtures"]
 
 NETWORK, BOOT = ("network.run", "network.dhcp"), ("boot.define", "boot.start")
 RUNS = ("succeeded", "active", libvirt.VIR_DOMAIN_RUNNING)
@@ -91,17 +89,6 @@ HARD = Flow(
     asks("reboot", type="HARD"),
 )
 FLOWS = (STOP, FORCED, START, UNPAUSE, SOFT, HARD)
-
-
-@pytest.fixture(scope="module")
-def walk(
-    tmp_path_factory: pytest.TempPathFactory,
-    own_libvirtd: OwnLibvirtd,  # noqa: F811
-    blank_image: Path,  # noqa: F811
-) -> Iterator[Walk]:
-    """A cloud on libvirt's test driver."""
-    with pytest.MonkeyPatch.context() as patch:
-        yield from open_walk(tmp_path_factory.mktemp("walk"), own_libvirtd, blank_image, patch)
 
 
 @pytest.mark.parametrize(

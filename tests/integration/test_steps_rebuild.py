@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import libvirt
 import pytest
 
 from tests.integration.step_flows import STAGES, Flow
 from tests.integration.step_walk import reached, walk_through
-from tests.integration.stepping import Walk, open_walk
+from tests.integration.stepping import Walk
 from tests.integration.test_steps_power import IS_OFF, NETWORK, RUNS, asks, running, stopped
-from tests.integration.virt_fixtures import OwnLibvirtd
 
-pytest_plugins = ["tests.integration.virt_fixtures"]
+pytest_plugins = ["tests.integration.virt_fixtures", "tests.integration.walk_fixtures"]
 
 DISKS = ("spawn.image", "disk.folder", "disk.overlay", "disk.name", "disk.config-drive")
 SWAP = ("rebuild.kill", "rebuild.define", "rebuild.start", "rebuild.sweep")
@@ -68,17 +64,6 @@ UNRESCUE = Flow(
     known=NETWORK,
 )
 FLOWS = (REBUILD, STOPPED, RESCUE, UNRESCUE)
-
-
-@pytest.fixture(scope="module")
-def walk(
-    tmp_path_factory: pytest.TempPathFactory,
-    own_libvirtd: OwnLibvirtd,  # noqa: F811
-    blank_image: Path,  # noqa: F811
-) -> Iterator[Walk]:
-    """A cloud on libvirt's test driver."""
-    with pytest.MonkeyPatch.context() as patch:
-        yield from open_walk(tmp_path_factory.mktemp("walk"), own_libvirtd, blank_image, patch)
 
 
 @pytest.mark.full

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import libvirt
 import pytest
@@ -18,10 +17,9 @@ from tests.asking import caller
 from tests.cloud import eventually
 from tests.integration.step_flows import AMBIENT, CONTROL, HOST, STAGES, Flow, worker_of
 from tests.integration.step_walk import reached, walk_through
-from tests.integration.stepping import Walk, open_walk
-from tests.integration.virt_fixtures import OwnLibvirtd
+from tests.integration.stepping import Walk
 
-pytest_plugins = ["tests.integration.virt_fixtures"]
+pytest_plugins = ["tests.integration.virt_fixtures", "tests.integration.walk_fixtures"]
 
 REMOVAL = ("destroy.kill", "destroy.undefine", "destroy.dhcp", "destroy.files")
 
@@ -110,17 +108,6 @@ SYNC = Flow(
     raise_fence,
 )
 FLOWS = (DELETE, UNDO, CLEANUP, SYNC)
-
-
-@pytest.fixture(scope="module")
-def walk(
-    tmp_path_factory: pytest.TempPathFactory,
-    own_libvirtd: OwnLibvirtd,  # noqa: F811
-    blank_image: Path,  # noqa: F811
-) -> Iterator[Walk]:
-    """A cloud on libvirt's test driver."""
-    with pytest.MonkeyPatch.context() as patch:
-        yield from open_walk(tmp_path_factory.mktemp("walk"), own_libvirtd, blank_image, patch)
 
 
 @pytest.mark.parametrize(

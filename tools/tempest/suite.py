@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from tests.cloud import CHECKOUT
 
 READER = Path(__file__).with_name("subunit_reader.py")
 LISTING_SECONDS = 300
+PYTHON = "python"
 # The whole of tempest.api.compute takes well under an hour on two cores.
 RUN_SECONDS = 3 * 3600
 
@@ -51,6 +53,10 @@ class Suite:
             f"[DEFAULT]\ntest_path={packages}/tempest/test_discover\ntop_dir={packages}\n"
             "group_regex=([^\\.]*\\.)*\n"  # the tests of one class share what its setup made
         )
+        # stestr hands its Python to a shell, unquoted: a path with a space would not survive.
+        python = self.folder / PYTHON
+        python.write_text(f'#!/bin/sh\nexec {shlex.quote(str(self.venv / "bin/python"))} "$@"\n')
+        python.chmod(0o755)
         self._stestr("init")
 
     def tests(self, regex: str) -> list[str]:
@@ -98,4 +104,5 @@ class Suite:
     def _where(self) -> dict[str, Any]:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("OS_", "NOVELLA_"))}
         own = {"TEMPEST_CONFIG_DIR": str(self.folder / "etc"), "PYTHONWARNINGS": "ignore"}
+        own["PYTHON"] = f"./{PYTHON}"
         return {"cwd": self.folder, "env": clean | own}
