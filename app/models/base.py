@@ -55,11 +55,6 @@ class change_mark(FunctionElement[int]):  # noqa: N801  (reads as the SQL functi
     inherit_cache = True
 
 
-@compiles(change_mark, "sqlite")
-def _sqlite_mark(element: Any, compiler: Any, **kw: Any) -> str:
-    return "(SELECT coalesce(max(hosts.changed), 0) + 1 FROM hosts)"
-
-
 @compiles(change_mark, "postgresql")
 def _postgresql_mark(element: Any, compiler: Any, **kw: Any) -> str:
     return "CAST(CAST(pg_current_xact_id() AS text) AS bigint)"
@@ -72,8 +67,9 @@ class horizon(FunctionElement[int]):  # noqa: N801  (reads as the SQL function i
     inherit_cache = True
 
 
+@compiles(change_mark, "sqlite")
 @compiles(horizon, "sqlite")
-def _sqlite_horizon(element: Any, compiler: Any, **kw: Any) -> str:
+def _sqlite_next(element: Any, compiler: Any, **kw: Any) -> str:
     return "(SELECT coalesce(max(hosts.changed), 0) + 1 FROM hosts)"
 
 

@@ -18,7 +18,7 @@ from app.domain.message import ABSENT, DONE, FAILED, Fault, Outcome
 from app.domain.request_spec import ANTI_AFFINITY
 from app.errors import Conflict, Invalid, NotFound, NovellaError
 from app.models import Action, Allocation, Cleanup, Host, Port, Quota, Server, ServerGroup
-from app.store import actions, aggregates, cleanups, hosts, ringing, server_groups
+from app.store import actions, aggregates, cleanups, hosts, ringing, server_groups, sightings
 from app.store.database import engine, reading, transaction
 from app.tasks import board, publish
 from app.tasks.board import Entry, Posting
@@ -188,7 +188,7 @@ class Storm:
             ringing.not_sent(session, [action.id for action, _ in due])
         with transaction() as session:
             seen = [(actions.key_of(a, s), a.host or "", 5, "", True) for a, s in due]
-            actions.sightings(session, random.sample(seen, len(seen)))
+            sightings.note(session, random.sample(seen, len(seen)))
         with transaction() as session:
             hosts.touch(session, random.sample(NAMES, len(NAMES)))
         with transaction() as session:

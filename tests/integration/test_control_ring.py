@@ -24,7 +24,7 @@ from app.models import (
     Server,
     new_id,
 )
-from app.store import actions, addresses, claims, purging, ringing
+from app.store import actions, addresses, claims, purging, ringing, sightings
 from app.store.actions import key_of
 from app.store.database import clock, engine, reading, transaction
 from app.tasks import publish
@@ -253,10 +253,10 @@ def test_a_sighting_of_an_older_fence_changes_nothing(rows: Cloud) -> None:
         server.fence += 1
         now = key_of(action, server)
     with transaction() as session:
-        actions.sightings(session, [(old, "n1", 50, "half", True), (now, "n2", 60, "", True)])
+        sightings.note(session, [(old, "n1", 50, "half", True), (now, "n2", 60, "", True)])
     assert rows.action(action_id).progress == 0
     with transaction() as session:
-        actions.sightings(session, [(old, "n1", 50, "half", True), (now, "n1", 70, "", True)])
+        sightings.note(session, [(old, "n1", 50, "half", True), (now, "n1", 70, "", True)])
     seen = rows.action(action_id)
     assert (seen.progress, seen.message) == (70, None)
     assert seen.stage_started_at is not None

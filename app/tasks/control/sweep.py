@@ -22,7 +22,15 @@ from app.celery import Worker, app
 from app.config import settings, software
 from app.errors import NovellaError
 from app.models import Host
-from app.store import actions, host_networking, hosts, idempotency, plans, purging, ringing
+from app.store import (
+    host_networking,
+    hosts,
+    idempotency,
+    plans,
+    purging,
+    ringing,
+    sightings,
+)
 from app.store.database import clock, reading, transaction
 from app.tasks import board, publish, results
 from app.tasks.board import Beat, ControlBeat
@@ -193,7 +201,7 @@ class Sweep:
     def _sightings(self, beat: Beat) -> None:
         seen = [(s.key, beat.host, s.percent, s.message, s.started) for s in beat.tasks]
         with transaction() as session:
-            actions.sightings(session, seen)
+            sightings.note(session, seen)
 
     def _declare_down(self, name: str, row: Host) -> None:
         ended = losses.host_is_down(name, row.state)

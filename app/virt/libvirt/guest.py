@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import replace
 from threading import Event
 from typing import Any, TypeVar
@@ -22,10 +20,11 @@ from app.domain.guest import (
     SUSPENDED,
     Guest,
 )
-from app.errors import Cancelled, HostFault
+from app.errors import HostFault
 from app.virt.libvirt import mark as marks
 from app.virt.libvirt.abilities import abilities
 from app.virt.libvirt.connection import CALL_SECONDS, Connection, Link
+from app.virt.libvirt.job import aborting
 from app.virt.libvirt.mark import Mark
 from app.virt.libvirt.names import domain_prefix
 from app.virt.libvirt.orphans import end_orphans
@@ -47,7 +46,6 @@ _STATES = {
 }
 _STARTING = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
 SETTLE_SECONDS = 10.0
-POLL_SECONDS = 0.2
 SAVE_SECONDS = 270.0
 """How long saving a guest's memory may take: an in-place action has five minutes."""
 _UNDEFINE = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | (
@@ -299,28 +297,6 @@ class Guests:
         if mark is None or mark.cloud_id != self._cloud_id:
             return None
         return mark if mark.server_id == domain.UUIDString() else None
-
-
-@contextmanager
-def aborting(domain: Domain, cancel: Event) -> Iterator[None]:
-    """Abort the domain's job when `cancel` is set during the block, and raise Cancelled."""
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(POLL_SECONDS):
-            if cancel.is_set():
-                with suppress(libvirt.libvirtError):
-                    domain.abortJob()
-
-    threading.Thread(target=watch, name="job-watch", daemon=True).start()
-    try:
-        yield
-    except libvirt.libvirtError as error:
-        if cancel.is_set() and error.get_error_code() == libvirt.VIR_ERR_OPERATION_ABORTED:
-            raise Cancelled(f"a job on {domain.name()} was cancelled") from error
-        raise
-    finally:
-        ended.set()
 
 
 def _lookup(link: Link, server_id: str) -> Domain | None:
