@@ -6,7 +6,7 @@ plan bears the part that its own server needs, at the revision that stood when i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from typing import Any
@@ -148,6 +148,11 @@ def merged(known: Known, news: Networking, *, build: bool) -> Known:
 def part(whole: Networking, server_id: str, revision: int) -> Networking:
     """What one server needs of a state, as of a revision."""
     return _trimmed(replace(whole, revision=revision, ports=whole.of(server_id)))
+
+
+def surviving(state: Networking, gone: Collection[str]) -> Networking:
+    """A told state without the ports of servers that have gone from the host since."""
+    return replace(state, ports=tuple(one for one in state.ports if one.server_id not in gone))
 
 
 def without(known: Known, server_id: str) -> Known:

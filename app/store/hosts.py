@@ -152,6 +152,13 @@ def reconciled(session: Session, name: str, host_session: str, generation: int) 
     )
 
 
+def is_reconciled(session: Session, name: str, host_session: str, generation: int) -> bool:
+    """Whether that inventory has been compared already, and the host is up by it."""
+    query = select(Host.name).where(Host.name == name, Host.state == UP)
+    mine = (Host.generation_session == host_session, Host.generation == generation)
+    return session.scalar(query.where(*mine)) is not None
+
+
 def begin_session(session: Session, name: str, host_session: str) -> None:
     """Note that the host's worker began anew: nothing is placed there until reconciled."""
     session.execute(

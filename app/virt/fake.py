@@ -257,6 +257,8 @@ class FakeDriver(FakeOperations):
             state.disks.pop(self._key(server_id), None)
             state.dhcp.pop(self._key(server_id), None)
             state.leases.pop(self._key(server_id), None)
+            told = state.networking.get(self.cloud_id, {})
+            told["ports"] = [one for one in told.get("ports", ()) if one["server_id"] != server_id]
 
 
 def _leases(plan: BuildPlan) -> list[list[str]]:

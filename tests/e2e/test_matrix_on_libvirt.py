@@ -18,6 +18,8 @@ from tests.http_client import Client
 from tests.integration.virt_fixtures import OwnLibvirtd
 from tests.matrix import record
 
+pytestmark = pytest.mark.alone  # these times are the product's own
+
 
 @pytest.fixture(scope="module")
 def cloud(

@@ -163,17 +163,26 @@ class Walk:
         self.quiet()
 
     def quiet(self) -> None:
-        """Wait until no message waits or runs anywhere."""
+        """Wait until no message waits or runs anywhere, and the newest inventory is compared."""
         redis = self.cloud.redis()
         inspect = make_app().control.inspect(timeout=2.0, limit=len(self.zygotes))
 
         def idle() -> bool:
-            if sum(int(redis.llen(queue)) for queue in QUEUES):
+            if sum(int(redis.llen(queue)) for queue in QUEUES) or not self.compared():
                 return False
             active = inspect.active() or {}
             return len(active) == len(self.zygotes) and not any(active.values())
 
         eventually(lambda: idle() and idle(), 30, "queues are empty and workers idle")
+
+    def compared(self) -> bool:
+        """Whether the host's newest inventory counts: one that waits makes its servers ask it."""
+        text = self.cloud.redis().get("inv:n1")
+        newest = json.loads(str(text)) if text else {}
+        columns = select(Host.generation_session, Host.generation)
+        with reading() as session:
+            row = session.execute(columns.where(Host.name == "n1")).one_or_none()
+        return row is not None and tuple(row) == (newest.get("session"), newest.get("generation"))
 
     # Looking.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import count
 
 import pytest
 from sqlalchemy import select, update
@@ -12,6 +13,7 @@ from app.celery import publisher
 from app.config import load
 from app.models import Allocation, Cleanup, Host, Port, Server
 from app.tasks import publish
+from app.tasks.control.reconcile import reconcile
 from app.virt.fake import FakeDriver
 from tests.asking import add_image, caller, create, request
 from tests.cloud import Cloud, eventually
@@ -40,6 +42,15 @@ def living(cloud: Cloud) -> str:
     [(server_id, action_id)] = create(cloud, who, add_image(cloud, who.project_id))
     assert cloud.finished(action_id).state == "succeeded"
     return server_id
+
+
+def living_after_restart(cloud: Cloud) -> str:
+    """A server on a host whose only inventory, of before it, has been compared."""
+    before = str(cloud.scalars(select(Host.session))[0])
+    cloud.start_host("n1")
+    eventually(lambda: cloud.scalars(select(Host.session)) != [before], 20, "a new session")
+    cloud.hosts_up("n1")
+    return living(cloud)
 
 
 def test_a_guest_that_was_switched_off_on_its_host_is_shut_off(cloud: Cloud) -> None:
@@ -126,12 +137,32 @@ def test_an_inventory_from_before_a_delete_leaves_nothing_owed(cloud: Cloud) -> 
     cloud.hosts_up("n1")
     assert cloud.finished(request(caller(cloud), server_id, "delete")).state == "succeeded"
 
+    numbers = count(1000)  # it was on its way, so it has not been compared
+
     def told_again() -> bool:
         # Again and again: the host's own next inventory may overwrite the old one.
-        redis.set("inv:n1", old)
+        redis.set("inv:n1", json.dumps(json.loads(old) | {"generation": next(numbers)}))
         publish.control(publisher(), "reconcile", "n1").apply_async()
         return "removing what moved" in cloud.log("control")
 
     eventually(told_again, 10)
     eventually(lambda: not cloud.scalars(select(Cleanup)), 20, "nothing is owed")
     assert cloud.scalars(select(Port)) == []
+
+
+def test_an_inventory_is_compared_once_however_often_it_is_rung(cloud: Cloud) -> None:
+    cloud.settings["inventory_seconds"] = "3600"
+    cloud.kill("host-n1")
+    server_id = living_after_restart(cloud)
+    stopped = cloud.finished(request(caller(cloud), server_id, "stop"))
+    assert stopped.state == "succeeded"
+    told = json.loads(str(cloud.redis().get("inv:n1")))
+    assert told["guests"] == []
+    # Again as if the guest had been there when it was made, at the fence of before the stop.
+    fence = cloud.server(server_id).fence - 1
+    guest = {"server_id": server_id, "fence": fence, "committed": True, "power_state": 1}
+    cloud.redis().set("inv:n1", json.dumps(told | {"guests": [guest]}))
+    assert reconcile("n1") == []
+    later = told | {"guests": [guest], "generation": told["generation"] + 1}
+    cloud.redis().set("inv:n1", json.dumps(later))
+    assert [action.kind for action in reconcile("n1")] == ["sync"], "a newer one is"

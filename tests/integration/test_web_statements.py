@@ -36,7 +36,8 @@ def counts(
         for version in VERSIONS:
             get = partial(site.get, one.path, "admin", version=version, query_string=EMPTY)
             if get().status_code == 200:  # and what is read once for each process, is
-                found[one.path, version] = len(statements(get))
+                # Which tokens are revoked is read every few seconds, by whichever request is due.
+                found[one.path, version] = min(len(statements(get)) for _ in range(2))
     database.engine().dispose()
     forget_process_state()
     return found

@@ -7,6 +7,7 @@ hands messages that are meant for this session to the intake.
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import threading
 import time
@@ -22,7 +23,7 @@ from app.celery import app
 from app.config import Settings, settings, software
 from app.domain.guest import HostFacts
 from app.domain.message import HostMessage, Outcome
-from app.domain.networking import networking
+from app.domain.networking import networking, surviving
 from app.errors import HostFault, NovellaError
 from app.tasks import board
 from app.tasks.board import Beat
@@ -224,8 +225,9 @@ class Agent:
             return None
         fault = ""
         try:
-            state = networking(message["networking"])
-            self.driver.secure(state)
+            # What was read before a server went must not bring its ports back.
+            gone = self.journal.tombstones(math.inf)
+            self.driver.secure(surviving(networking(message["networking"]), gone))
         except HostFault as error:
             fault = error.message
         except (KeyError, TypeError) as error:
