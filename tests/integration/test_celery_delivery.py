@@ -76,7 +76,8 @@ def test_the_plain_command_neither_gossips_nor_mingles_and_asks_for_one_list_a_q
     assert "mingle" not in workers.cloud.log("ours")
     workers.cloud.kill("ours")
     eventually(lambda: redis.execute_command("PUBSUB", "NUMPAT") == 0, 5)
-    assert patterns(workers, "stock") > 1
+    patterns(workers, "stock")
+    eventually(lambda: redis.execute_command("PUBSUB", "NUMPAT") > 1, 10, "it gossips")
     assert len(lists_asked_for(workers, "stock")) == 4
     assert "mingle: " in workers.cloud.log("stock")
 

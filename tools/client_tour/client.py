@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shlex
 import sys
 import time
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from openstackclient import shell
+
+_PROGRESS = re.compile(r"\A\s*(Progress: \d+\s*)*")
 
 
 class Failed(Exception):
@@ -45,7 +48,8 @@ class Client:
         """
         text = self.plain(f"{command} -f json", admin=admin)
         try:
-            shown = json.loads(text)
+            # While it waits it prints its progress, before the JSON and on the same stream.
+            shown = json.loads(_PROGRESS.sub("", text))
         except ValueError as error:
             raise Failed(f"openstack {command}: no JSON but {text[:200]!r}") from error
         first = shown[0] if isinstance(shown, list) and shown else shown
