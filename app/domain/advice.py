@@ -16,7 +16,7 @@ ADVICE = {
     "empty_image": "upload the image again",
     "format_mismatch": "upload the image again with its true disk_format",
     "guest_lost": "rebuild the server from an image, or delete it and create it again",
-    "half_done": "rebuild the server from an image that boots",
+    "half_done": "reboot the server hard, or rebuild the server from an image that boots",
     "host_lost": "delete the server, or wait until an operator brings its host back",
     "hypervisor_away": "an operator should look at libvirtd on the host; then ask again",
     "image_corrupt": "upload the image again",

@@ -64,10 +64,11 @@ class Driver(Protocol):
         code="not_committed" when it is absent, or shut off and uncommitted.
         """
 
-    def start(self, plan: BuildPlan, fence: int) -> Guest:
+    def start(self, plan: BuildPlan, fence: int, own_disk: bool = False) -> Guest:
         """Run the committed guest of `plan.server_id`: no-op when running, unpause when paused.
 
-        `applied` = `fence` is stored with the definition before it starts.
+        `applied` = `fence` is stored with the definition before it starts. A rescued guest boots
+        from its rescue disk again, unless it is to have its `own_disk`.
         """
 
     def stop(self, server_id: str, fence: int, timeout: float, cancel: Event) -> Guest:
@@ -77,7 +78,8 @@ class Driver(Protocol):
         """Soft: ask the guest to reboot (hard when it does not within its time limit).
 
         Hard: destroy, define anew (`applied` = `fence`, from `plan`), start; a guest whose
-        `applied` is already `fence` and which runs is returned as it is.
+        `applied` is already `fence` and which runs is returned as it is. Either way it boots from
+        its own disk, even if it was rescued.
         """
 
     def pause(self, plan: BuildPlan, fence: int, restart: bool) -> Guest:
@@ -112,8 +114,9 @@ class Driver(Protocol):
         """Give the committed guest a new disk from the plan's image, at `plan.fence`.
 
         Its `fence` and `applied` are `plan.fence` then. It runs, unless it is to `stay_off`; a
-        guest that was lost is made anew. HostFault code="half_done" when an earlier, interrupted
-        try has replaced the old guest and the new one cannot run.
+        guest that was lost is made anew. HostFault code="half_done" when the new guest cannot run
+        and the old one could not be put back, or an earlier, interrupted try has replaced it; then
+        the disks of both stay.
         """
 
     def rescue(self, plan: BuildPlan, cancel: Event, report: Report) -> Guest:
@@ -126,7 +129,10 @@ class Driver(Protocol):
         """Run the guest from its own disk again; the rescue disk goes."""
 
     def attach(self, plan: BuildPlan, fence: int, port_id: str) -> Guest:
-        """Plug the plan's NIC of that port in, now and for good; no-op when it is there."""
+        """Plug the plan's NIC of that port in, now and for good; no-op when it is there.
+
+        HostFault code="half_done" when it failed and the NIC may be plugged in all the same.
+        """
 
     def detach(self, plan: BuildPlan, fence: int, port_id: str, cancel: Event) -> Guest:
         """Take the plan's NIC of that port out; no-op when it is not there.

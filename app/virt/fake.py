@@ -136,7 +136,7 @@ class FakeDriver(FakeOperations):
             self._tell(server_id, "started", RUNNING)
         return shown(guest)
 
-    def start(self, plan: BuildPlan, fence: int) -> Guest:
+    def start(self, plan: BuildPlan, fence: int, own_disk: bool = False) -> Guest:
         """See the contract."""
         self._faults.check("start")
         with self._host.change() as state:
@@ -144,6 +144,8 @@ class FakeDriver(FakeOperations):
             changed = guest.power_state != RUNNING
             guest.applied = fence
             guest.power_state = RUNNING
+            if changed and own_disk:
+                guest.rescue = 0
         if changed:
             self._tell(plan.server_id, "started", RUNNING)
         return shown(guest)
@@ -169,7 +171,7 @@ class FakeDriver(FakeOperations):
                 return shown(guest)
             if hard:
                 state.leases[self._key(plan.server_id)] = _leases(plan)
-            guest.applied = fence
+            guest.applied, guest.rescue = fence, 0
             guest.power_state = RUNNING
             guest.reboots += 1
         self._tell(plan.server_id, "started", RUNNING)

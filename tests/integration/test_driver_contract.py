@@ -287,6 +287,28 @@ def test_a_rescued_guest_survives_a_stop_and_goes_back_to_its_disk(hypervisor: H
     assert_nothing(driver)
 
 
+def test_what_makes_a_rescued_guest_active_boots_it_from_its_own_disk(hypervisor: Hypervisor):
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    running(driver, plan)
+    sid = plan.server_id
+    driver.rescue(replace(plan, fence=6), never(), quiet)
+    guest = driver.reboot(plan, 7, True, never())
+    assert (guest.rescue, guest.power_state, guest.fence) == (0, RUNNING, 5)
+    driver.rescue(replace(plan, fence=8), never(), quiet)
+    driver.stop(sid, 9, 0, never())
+    guest = driver.start(plan, 10, True)
+    assert (guest.rescue, guest.power_state, guest.fence) == (0, RUNNING, 5)
+    assert disks_of(hypervisor, plan) in ([], ["config-5.iso", "disk-5.qcow2"])
+
+
+def test_a_snapshot_of_a_rescued_guest_is_one_of_its_own_disk(hypervisor: Hypervisor):
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    running(driver, plan)
+    driver.rescue(replace(plan, fence=6), never(), quiet)
+    path = driver.snapshot(plan.server_id, 7, never(), quiet)
+    assert virtual_size(path, "qcow2", 1 << 40) == ((1 << 30) if hypervisor.is_libvirt else MIB)
+
+
 def test_a_snapshot_stands_alone_whatever_the_guest_does(hypervisor: Hypervisor):
     driver, plan = hypervisor.driver(), hypervisor.plan()
     running(driver, plan)

@@ -184,3 +184,20 @@ def test_a_cleanup_at_a_known_fence_runs_though_it_is_of_no_action(tmp_path: Pat
     answer = host.handle(owed)
     assert answer is not None
     assert (answer.key.action_id, answer.result) == ("c1", ABSENT)
+
+
+def test_a_rescued_guest_stays_rescued_over_its_hosts_restart_only(tmp_path: Path) -> None:
+    host = intake(tmp_path)
+    driver = host.effects.driver
+    assert host.handle(message("build"))
+    assert host.handle(message("resume"))
+    driver.rescue(replace(PLAN, fence=6), threading.Event(), lambda percent, text: None)
+    for fence, args, rescue in ((8, {"restart": True}, 6), (10, {}, 0)):
+        driver.stop("s1", fence - 1, 0, threading.Event())
+        told = replace(message("start", fence=fence), kind="start", args=args)
+        answer = host.handle(told)
+        assert answer is not None
+        assert answer.result == DONE
+        guest = driver.find("s1")
+        assert guest is not None
+        assert guest.rescue == rescue

@@ -71,8 +71,9 @@ class Effects:
         return Answer(power_state=guest.power_state)
 
     def start(self, message: HostMessage, task: Running) -> Answer:
-        """Run a guest that was shut off."""
-        guest = self.driver.start(_plan(message), message.key.fence)
+        """Run a guest that was shut off; a rescued one goes on so only after its host's restart."""
+        own_disk = not message.args.get("restart")
+        guest = self.driver.start(_plan(message), message.key.fence, own_disk)
         return Answer(power_state=guest.power_state)
 
     def stop(self, message: HostMessage, task: Running) -> Answer:

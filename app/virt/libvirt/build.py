@@ -171,6 +171,14 @@ def check_cancel(cancel: Event, server_id: str) -> None:
         raise Cancelled(f"work on server {server_id} cancelled")
 
 
+def sweep(host: Host, server_id: str, kinds: tuple[str, ...], fence: int) -> None:
+    """Remove what a finished operation left of other fences; what stays goes with the next one."""
+    try:
+        host.storage.keep_only(server_id, kinds, fence)
+    except HostFault as error:
+        logger.warning("left old files of server %s behind: %s", server_id, error.message)
+
+
 def _clear(host: Host, server_id: str, fence: int) -> None:
     """Undo. What cannot be removed now shows in the inventory, and a later destroy gets it."""
     try:

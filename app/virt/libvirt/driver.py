@@ -145,9 +145,9 @@ class LibvirtDriver:
         """See the contract."""
         return power.commit(self.host, server_id, fence)
 
-    def start(self, plan: BuildPlan, fence: int) -> Guest:
+    def start(self, plan: BuildPlan, fence: int, own_disk: bool = False) -> Guest:
         """See the contract."""
-        return power.start(self.host, plan, fence)
+        return power.start(self.host, plan, fence, own_disk)
 
     def stop(self, server_id: str, fence: int, timeout: float, cancel: Event) -> Guest:
         """See the contract."""

@@ -62,7 +62,7 @@ def wake(host: Host, plan: BuildPlan, fence: int) -> Guest:
     guest = power.committed(host, plan.server_id, fence)
     if is_off(guest) and not host.guests.is_saved(plan.server_id):
         logger.warning("server %s has no saved memory any more: it boots", plan.server_id)
-    return power.start(host, plan, fence)
+    return power.start(host, plan, fence, own_disk=True)
 
 
 def _start_paused(host: Host, plan: BuildPlan, guest: Guest, fence: int) -> None:

@@ -42,10 +42,11 @@ def attach(host: Host, plan: BuildPlan, fence: int, port_id: str) -> Guest:
         attached = host.attach(plan)
         with PLUG:
             _plug(host, plan, guest, nic, attached)
+        with MARK_PLUGGED:
+            host.guests.set_mark(plan.server_id, applied=fence)
+        plugged = host.guests.get(plan.server_id)
         undo.pop_all()
-    with MARK_PLUGGED:
-        host.guests.set_mark(plan.server_id, applied=fence)
-    return host.guests.get(plan.server_id)
+    return plugged
 
 
 def detach(host: Host, plan: BuildPlan, fence: int, port_id: str, cancel: Event) -> Guest:
@@ -141,13 +142,16 @@ def _already_asked() -> Iterator[None]:
 
 
 def _take_back(host: Host, plan: BuildPlan, guest: Guest, nic: Nic) -> None:
-    """Undo. What cannot be undone now goes with a detach."""
+    """Undo. HostFault "half_done" when it cannot be done: the NIC may be plugged in, so that its
+    port and address must not be another's until a detach has been heard of."""
     try:
         _unplug(host, plan, guest, nic, Event())
         host.networks.withdraw(nic, plan.server_id)
         host.firewall.forget_port(nic.port_id)
     except NovellaError as error:
-        logger.warning("left a NIC of server %s behind: %s", plan.server_id, error.message)
+        message = f"a NIC of server {plan.server_id} could not be taken back: {error.message}"
+        logger.warning(message)
+        raise HostFault(message, code="half_done", retriable=False) from error
 
 
 def _places(domain: Domain) -> tuple[int, ...]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from threading import Event
 
 from app.domain.guest import CRASHED, PAUSED, RUNNING, SHUTDOWN, SUSPENDED, Guest
 from app.domain.message import BuildPlan
 from app.errors import Cancelled, HostFault
 from app.failpoints import Step
-from app.virt.libvirt.build import Host, check_fence
+from app.virt.libvirt.build import Host, check_fence, sweep
 
 logger = logging.getLogger(__name__)
 
@@ -47,12 +48,12 @@ def commit(host: Host, server_id: str, fence: int) -> Guest:
     return host.guests.get(server_id)
 
 
-def start(host: Host, plan: BuildPlan, fence: int) -> Guest:
+def start(host: Host, plan: BuildPlan, fence: int, own_disk: bool = False) -> Guest:
     """See the contract."""
     guest = committed(host, plan.server_id, fence)
     if guest.power_state in (SHUTDOWN, CRASHED):
         if not host.guests.is_saved(plan.server_id):
-            _boot(host, plan, guest, fence)
+            _boot(host, plan, guest, fence, own_disk)
             return host.guests.get(plan.server_id)
         host.attach(plan)
         with RESTORE:
@@ -89,15 +90,21 @@ def reboot(host: Host, plan: BuildPlan, fence: int, timeout: float, cancel: Even
     if guest.power_state not in (SHUTDOWN, CRASHED):
         host.attach(plan)  # what may fail comes before the guest is ended
         _end(host, plan.server_id, timeout, cancel)
-    _boot(host, plan, guest, fence)
+    _boot(host, plan, guest, fence, own_disk=True)
     return host.guests.get(plan.server_id)
 
 
-def _boot(host: Host, plan: BuildPlan, guest: Guest, fence: int) -> None:
-    """Define a committed, shut off guest from `plan` with `applied` = `fence`, and start it."""
-    define(host, plan, guest, fence)
+def _boot(host: Host, plan: BuildPlan, guest: Guest, fence: int, own_disk: bool) -> None:
+    """Define a committed, shut off guest from `plan` with `applied` = `fence`, and start it.
+
+    With `own_disk` from its own disk, even if it was rescued.
+    """
+    rescued = guest.rescue > 0
+    define(host, plan, replace(guest, rescue=0) if own_disk else guest, fence)
     with BOOT:
         host.guests.start(plan.server_id)
+    if rescued and own_disk:
+        sweep(host, plan.server_id, ("rescue",), 0)
 
 
 def define(host: Host, plan: BuildPlan, guest: Guest, fence: int) -> None:

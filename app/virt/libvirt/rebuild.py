@@ -1,6 +1,7 @@
 """Booting a guest from something else than its disk: a new image, or a rescue image.
 
 Each is done or not: until the guest runs with its new definition, a failure puts the old one back.
+Where that fails, too, old and new disks stay, and the fault is "half_done".
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from app.errors import HostFault, NovellaError
 from app.failpoints import Step
 from app.virt.driver import Report
 from app.virt.libvirt import power
-from app.virt.libvirt.build import DOWNLOAD_SHARE, Host, base_image, check_cancel
+from app.virt.libvirt.build import DOWNLOAD_SHARE, Host, base_image, check_cancel, sweep
 from app.virt.libvirt.mark import Mark
 from app.virt.libvirt.pausing import is_off
 
@@ -40,10 +41,10 @@ def rebuild(host: Host, plan: BuildPlan, stay_off: bool, cancel: Event, report: 
     elif not stay_off:
         _go_on(host, plan)
     with SWEEP:
-        host.storage.keep_only(plan.server_id, _ROOT, plan.fence)
-        host.storage.keep_only(plan.server_id, _RESCUE, 0)
+        sweep(host, plan.server_id, _ROOT, plan.fence)
+        sweep(host, plan.server_id, _RESCUE, 0)
     report(100, "rebuilt")
-    return host.guests.get(plan.server_id)
+    return _done(host, plan.server_id)
 
 
 def rescue(host: Host, plan: BuildPlan, cancel: Event, report: Report) -> Guest:
@@ -51,16 +52,16 @@ def rescue(host: Host, plan: BuildPlan, cancel: Event, report: Report) -> Guest:
     guest = power.committed(host, plan.server_id, plan.fence)
     if guest.rescue == plan.fence:
         _go_on(host, plan)
-        return host.guests.get(plan.server_id)
+        return _done(host, plan.server_id)
     mark = host.mark(guest, applied=plan.fence, rescue=plan.fence)
     with _new_disks(host, plan, cancel, report, _RESCUE) as undo:
         _replace(host, plan, guest, mark, undo)
         _start(host, plan)
         undo.pop_all()
     with SWEEP:
-        host.storage.keep_only(plan.server_id, _RESCUE, plan.fence)
+        sweep(host, plan.server_id, _RESCUE, plan.fence)
     report(100, "rescued")
-    return host.guests.get(plan.server_id)
+    return _done(host, plan.server_id)
 
 
 def unrescue(host: Host, plan: BuildPlan, fence: int) -> Guest:
@@ -75,8 +76,8 @@ def unrescue(host: Host, plan: BuildPlan, fence: int) -> Guest:
     else:
         _go_on(host, plan)
     with SWEEP:
-        host.storage.keep_only(plan.server_id, _RESCUE, 0)
-    return host.guests.get(plan.server_id)
+        sweep(host, plan.server_id, _RESCUE, 0)
+    return _done(host, plan.server_id)
 
 
 def _rebuildable(host: Host, plan: BuildPlan) -> Guest | None:
@@ -92,7 +93,10 @@ def _rebuildable(host: Host, plan: BuildPlan) -> Guest | None:
 def _new_disks(
     host: Host, plan: BuildPlan, cancel: Event, report: Report, kinds: tuple[str, ...]
 ) -> Iterator[ExitStack]:
-    """New disks beside the old ones; they go when the block fails before it clears the stack."""
+    """New disks beside the old ones; they go when the block fails before it clears the stack.
+
+    What the block pushes is undone before that, and keeps them by clearing the stack itself.
+    """
     with base_image(host, plan, cancel, report) as base, ExitStack() as undo:
         undo.callback(host.storage.discard, plan.server_id, kinds, plan.fence)
         report(DOWNLOAD_SHARE, "making disks")
@@ -109,24 +113,48 @@ def _replace(host: Host, plan: BuildPlan, guest: Guest | None, mark: Mark, undo:
     """End the guest and define it anew; `undo` puts it back as it was."""
     attached = host.attach(plan)  # what may fail comes before the guest is ended
     if guest is not None:
-        undo.callback(_put_back, host, guest, host.guests.definition(plan.server_id))
+        undo.callback(_put_back, host, guest, host.guests.definition(plan.server_id), undo)
         with KILL:
             host.guests.kill(plan.server_id)
             host.guests.forget_saved(plan.server_id)
     else:
-        undo.callback(host.guests.undefine, plan.server_id)
+        undo.callback(_take_away, host, plan.server_id, undo)
     with DEFINE:
         host.guests.define(plan.server_id, host.definition(plan, mark, attached))
 
 
-def _put_back(host: Host, guest: Guest, definition: str) -> None:
-    try:
-        host.guests.kill(guest.server_id)
-        host.guests.define(guest.server_id, definition)
+def _put_back(host: Host, guest: Guest, definition: str, undo: ExitStack) -> None:
+    """Undo. HostFault "half_done" when it cannot be done; what `undo` would do next is left then:
+    the guest may boot from the new disk."""
+    server_id = guest.server_id
+    with _all_or_nothing(server_id, undo):
+        host.guests.kill(server_id)
+        host.guests.define(server_id, definition)
         if not is_off(guest):
-            host.guests.start(guest.server_id)
+            host.guests.start(server_id)
+        found = host.guests.get(server_id)
+        if (found.fence, found.rescue) != (guest.fence, guest.rescue):
+            # A start that libvirtd did not finish in time was finished after all.
+            raise HostFault("its new definition runs", code="half_done", retriable=False)
+
+
+def _take_away(host: Host, server_id: str, undo: ExitStack) -> None:
+    """Undo where no guest was before; as `_put_back`."""
+    with _all_or_nothing(server_id, undo):
+        if host.guests.find(server_id) is not None:
+            host.guests.kill(server_id)
+            host.guests.undefine(server_id)
+
+
+@contextmanager
+def _all_or_nothing(server_id: str, undo: ExitStack) -> Iterator[None]:
+    try:
+        yield
     except NovellaError as error:
-        logger.error("server %s could not be put back: %s", guest.server_id, error.message)
+        undo.pop_all()
+        message = f"the guest of server {server_id} could not be put back: {error.message}"
+        logger.error(message)
+        raise HostFault(message, code="half_done", retriable=False) from error
 
 
 def _start(host: Host, plan: BuildPlan) -> None:
@@ -136,8 +164,21 @@ def _start(host: Host, plan: BuildPlan) -> None:
 
 def _go_on(host: Host, plan: BuildPlan) -> None:
     """Start what an interrupted try left defined. HostFault "half_done": what was, is gone."""
-    try:
+    with _too_late():
         host.attach(plan)
         _start(host, plan)
+
+
+def _done(host: Host, server_id: str) -> Guest:
+    """The guest with its new definition. HostFault "half_done": what was, is gone."""
+    with _too_late():
+        return host.guests.get(server_id)
+
+
+@contextmanager
+def _too_late() -> Iterator[None]:
+    """Any other fault would say that the guest is what it was."""
+    try:
+        yield
     except HostFault as fault:
         raise HostFault(fault.message, code="half_done", retriable=False) from fault

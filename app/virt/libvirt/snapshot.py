@@ -9,7 +9,7 @@ from threading import Event
 
 import libvirt
 
-from app.domain.guest import PAUSED, RUNNING
+from app.domain.guest import PAUSED, RUNNING, Guest
 from app.errors import Cancelled, HostFault
 from app.failpoints import Step
 from app.virt.driver import Report
@@ -25,7 +25,6 @@ CONVERT_SECONDS = 3500.0
 POLL_SECONDS = 0.5
 MIB = 1024 * 1024
 COPY, NAME, DISCARD = Step("snapshot.copy"), Step("snapshot.name"), Step("snapshot.discard")
-ROOT = "vda"
 
 
 def take(host: Host, server_id: str, fence: int, cancel: Event, report: Report) -> Path:
@@ -42,7 +41,7 @@ def take(host: Host, server_id: str, fence: int, cancel: Event, report: Report) 
     try:
         with COPY:
             if guest.power_state in (RUNNING, PAUSED) and _is_live(host, server_id):
-                _back_up(host, server_id, part, cancel, report)
+                _back_up(host, guest, part, cancel, report)
             else:
                 _convert(host.storage.disk(server_id, guest.fence), part, cancel, report)
         with NAME:
@@ -75,18 +74,14 @@ def _convert(disk: Path, part: Path, cancel: Event, report: Report) -> None:
     run(argv, CONVERT_SECONDS, cancel, tell)
 
 
-def _back_up(host: Host, server_id: str, part: Path, cancel: Event, report: Report) -> None:
+def _back_up(host: Host, guest: Guest, part: Path, cancel: Event, report: Report) -> None:
     """Have QEMU copy the disk as it is now, whatever the guest writes meanwhile."""
-    backup = ET.Element("domainbackup", mode="push")
-    disks = ET.SubElement(backup, "disks")
-    disk = ET.SubElement(disks, "disk", name=ROOT, backup="yes", type="file")
-    ET.SubElement(disk, "driver", type="qcow2")
-    ET.SubElement(disk, "target", file=str(part))
-    text = ET.tostring(backup, encoding="unicode")
+    server_id = guest.server_id
+    own = host.storage.disk(server_id, guest.fence)
 
     def begin(domain: Domain) -> None:
         if domain.jobStats().get("type", libvirt.VIR_DOMAIN_JOB_NONE) == _NO_JOB:
-            domain.backupBegin(text, None, 0)
+            domain.backupBegin(_backup(_target(domain, own), part), None, 0)
 
     host.guests.ask("begin a backup", server_id, begin)
     deadline = time.monotonic() + CONVERT_SECONDS
@@ -105,6 +100,29 @@ def _back_up(host: Host, server_id: str, part: Path, cancel: Event, report: Repo
     if not ended.get("success", False):
         reason = ended.get("errmsg") or "the guest ended, or libvirtd was restarted"
         raise HostFault(f"backup of server {server_id}: {reason}", code="snapshot_failed")
+
+
+def _backup(target: str, part: Path) -> str:
+    """What libvirt is asked for: that one disk, pushed into a file."""
+    backup = ET.Element("domainbackup", mode="push")
+    disks = ET.SubElement(backup, "disks")
+    disk = ET.SubElement(disks, "disk", name=target, backup="yes", type="file")
+    ET.SubElement(disk, "driver", type="qcow2")
+    ET.SubElement(disk, "target", file=str(part))
+    return ET.tostring(backup, encoding="unicode")
+
+
+def _target(domain: Domain, own: Path) -> str:
+    """The guest's name of its own disk: a rescued one's first is another's.
+
+    Raises HostFault "no_disk" when the guest runs without it.
+    """
+    for disk in ET.fromstring(domain.XMLDesc(0)).findall("devices/disk"):
+        source, target = disk.find("source"), disk.find("target")
+        if source is not None and target is not None and source.get("file") == str(own):
+            return target.get("dev", "")
+    message = f"the guest of server {domain.UUIDString()} runs without the disk {own.name}"
+    raise HostFault(message, code="no_disk", retriable=False)
 
 
 _NO_JOB = libvirt.VIR_DOMAIN_JOB_NONE
