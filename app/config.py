@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import ipaddress
 import os
 import tomllib
 from collections.abc import Mapping
@@ -52,6 +53,7 @@ class Settings:
     image_store_free_gb: float = 1.0
     web_threads: int = 512
     metrics_token: str = ""
+    reserved_networks: str = ""
 
     # scheduling
     cpu_ratio: float = 4.0
@@ -122,6 +124,15 @@ class Settings:
     def results(self) -> str:
         """The result backend's URL; Redis, the broker's own unless set."""
         return self.result_url or self.broker_url
+
+    @property
+    def reserved(self) -> list[ipaddress.IPv4Network]:
+        """`reserved_networks`, read. Raises Invalid."""
+        names = [one.strip() for one in self.reserved_networks.split(",")]
+        try:
+            return [ipaddress.IPv4Network(one, strict=False) for one in names if one]
+        except ValueError as error:
+            raise Invalid(f"setting reserved_networks: {error}") from error
 
     @property
     def own_address(self) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from app.domain.caller import Caller
 from app.errors import Conflict, Forbidden, Invalid
 from app.models import Cloud, FloatingIp, Network, Port, Router, Server, ServerNic, Subnet, new_id
-from app.store import host_networking, network_quotas, networks
+from app.store import host_networking, network_quotas, networks, reserved_networks
 
 Pool = dict[str, str]
 
@@ -99,17 +99,24 @@ def _wanted(session: Session, network_id: str) -> bool:
     return session.scalar(query.limit(1)) is not None
 
 
-def add_subnet(session: Session, caller: Caller, values: Mapping[str, Any]) -> Subnet:
+def add_subnet(
+    session: Session,
+    caller: Caller,
+    values: Mapping[str, Any],
+    reserved: Sequence[ipaddress.IPv4Network] = (),
+) -> Subnet:
     """A new subnet of a network of the caller's.
 
-    All subnets of the cloud are bridges of one machine: none may overlap with another. Raises
-    Invalid when it would, Conflict over the quota.
+    All subnets of the cloud are bridges of one machine: none may overlap with another, nor hold
+    an address of a host's or of what is `reserved`. Raises Invalid when it would, Conflict over
+    the quota.
     """
     network = own_network(session, caller, values["network_id"])
     network_quotas.check(session, network.project_id, "subnet", Subnet)
     session.execute(select(Cloud.id).with_for_update())  # one subnet after the other
     cidr = ipaddress.IPv4Network(values["cidr"])
     _check_overlap(session, cidr, network.id)
+    _check_reserved(cidr, [*reserved, *reserved_networks.of_hosts(session)])
     first = select(Subnet.id).where(Subnet.network_id == network.id, Subnet.segment.is_(None))
     subnet = Subnet(id=new_id(), project_id=network.project_id, **values)
     if session.scalar(first) is not None:
@@ -128,6 +135,16 @@ def _check_overlap(session: Session, cidr: ipaddress.IPv4Network, network_id: st
                 f"{network_id} overlaps with another subnet.",
                 code="InvalidInput",
             )
+
+
+def _check_reserved(cidr: ipaddress.IPv4Network, reserved: Sequence[ipaddress.IPv4Network]) -> None:
+    """Which addresses these are is the operator's to know."""
+    if any(cidr.overlaps(one) for one in reserved):
+        raise Invalid(
+            f"Invalid input for field subnet.cidr: {cidr} overlaps with a network of the cloud's "
+            "own.",
+            code="InvalidInput",
+        )
 
 
 def own_subnet(session: Session, caller: Caller, subnet_id: str) -> Subnet:

@@ -15,6 +15,8 @@ from app.store import addresses, host_networking, network_quotas, networks, secu
 from app.store.addresses import Wanted
 
 ROUTERS = "network:router"
+NETWORKS = "network:"
+"""What the owners of the cloud's own devices, as routers, begin with."""
 _TRIES = 5
 
 
@@ -66,6 +68,23 @@ def check_owner(
     guarded = [name for column, name in OWNERS_ONLY.items() if column in columns]
     if guarded and not caller.is_admin and network.project_id != caller.project_id:
         raise Forbidden(f"(rule:{verb}_port:{guarded[0]}) is disallowed by policy")
+
+
+def check_device(
+    caller: Caller, verb: str, values: Mapping[str, Any], port: Port | None = None
+) -> None:
+    """Raises Forbidden when others than administrators make a port (of) a device of the cloud's.
+
+    Hosts lead a subnet to whatever router such a port names.
+    """
+    if caller.is_admin:
+        return
+    for name in ("device_owner", "device_id"):
+        now = getattr(port, name) if port else ""
+        changed = name in values and values[name] != now
+        theirs = port is not None and port.device_owner.startswith(NETWORKS)
+        if changed and (theirs or values.get("device_owner", "").startswith(NETWORKS)):
+            raise Forbidden(f"(rule:{verb}_port:{name}) is disallowed by policy")
 
 
 def _groups(session: Session, port: Port, groups: list[str] | None) -> list[str]:
@@ -174,6 +193,7 @@ def change(
             code="PortInUse",
         )
     check_owner(session, caller, port.network_id, "update", values)
+    check_device(caller, "update", values, port)
     if "mac" in values and values["mac"] != port.mac:
         _mac(session, port.network_id, values["mac"])
     for name, value in values.items():

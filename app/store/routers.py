@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.domain.caller import Caller
 from app.errors import Conflict, Invalid, NotFound
 from app.models import FloatingIp, Network, Port, Router, Subnet, new_id
-from app.store import addresses, host_networking, network_quotas, networks
+from app.store import addresses, host_networking, network_quotas, networks, ports
 from app.store.host_networking import INTERFACE
 
 GATEWAY = "network:router_gateway"
@@ -155,7 +155,7 @@ def add_interface(
 
 
 def _free_port(session: Session, caller: Caller, port_id: str) -> Port:
-    port = networks.get(session, caller, Port, port_id)
+    port = ports.held(session, caller, port_id)
     if port.server_id is not None or port.device_id:
         raise Conflict(
             f"Unable to complete operation on port {port.id} for network {port.network_id}. Port "
@@ -166,17 +166,17 @@ def _free_port(session: Session, caller: Caller, port_id: str) -> Port:
         raise Invalid(
             "Bad router request: Router port must have at least one fixed IP.", code="BadRequest"
         )
+    _held_subnet(session, caller, port.subnet_id)
     return port
 
 
 def _gateway_port(session: Session, caller: Caller, router: Router, subnet_id: str) -> Port:
-    subnet = networks.get(session, caller, Subnet, subnet_id)
+    subnet = _held_subnet(session, caller, subnet_id)
     if subnet.gateway_ip is None:
         raise Invalid(
             "Bad router request: Subnet for router interface must have a gateway IP.",
             code="BadRequest",
         )
-    session.execute(select(Subnet.id).where(Subnet.id == subnet.id).with_for_update())
     taken = select(Port.id).where(Port.subnet_id == subnet.id, Port.address == subnet.gateway_ip)
     if session.scalar(taken) is not None:
         raise Conflict(
@@ -195,6 +195,23 @@ def _gateway_port(session: Session, caller: Caller, router: Router, subnet_id: s
         device_id="",
         device_owner="",
     )
+
+
+def _held_subnet(session: Session, caller: Caller, subnet_id: str) -> Subnet:
+    """A subnet for a router to lead, locked until the end of the transaction.
+
+    Raises Invalid for one that others share with the caller: it has one router for all of them,
+    and theirs must not lead elsewhere.
+    """
+    subnet = networks.get(session, caller, Subnet, subnet_id)
+    if not caller.is_admin and subnet.project_id != caller.project_id:
+        raise Invalid(
+            f"Bad router request: Subnet {subnet.id} is not owned by the project that asks.",
+            code="BadRequest",
+        )
+    session.execute(select(Subnet.id).where(Subnet.id == subnet.id).with_for_update())
+    session.refresh(subnet)
+    return subnet
 
 
 def _check_single(session: Session, router: Router, subnet_id: str) -> None:

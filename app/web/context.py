@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from typing import cast
 
 from flask import current_app, g, request
@@ -24,6 +25,7 @@ class Web:
     tokens: Tokens
     watcher: Watcher
     enforcer: Enforcer
+    reserved: list[IPv4Network]
     noauth: dict[str, Token] = field(default_factory=dict)
 
 

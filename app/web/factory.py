@@ -10,7 +10,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app.config import Settings
 from app.config import settings as configured
-from app.store import revocations, task_listing
+from app.store import reserved_networks, revocations, task_listing
 from app.store.database import reading
 from app.tasks.progress import live
 from app.web import (
@@ -63,6 +63,7 @@ def _parts(settings: Settings) -> Web:
         # Some threads always remain for requests that do not wait.
         watcher=Watcher(_look, max(1, settings.web_threads - SPARE_THREADS)),
         enforcer=policy.make_enforcer(),
+        reserved=reserved_networks.of_settings(settings),
     )
 
 

@@ -283,13 +283,14 @@ def test_other_peoples_guests_and_networks_are_neither_listed_nor_touched(qemu: 
         connection.close()
 
 
+@pytest.mark.parametrize("address", ["10.77.9.7/24", "10.77.9.130/25", "10.77.8.7/22"])
 def test_a_subnet_that_the_host_uses_already_is_refused_by_name(
-    qemu: Hypervisor, own_libvirtd: OwnLibvirtd
+    qemu: Hypervisor, own_libvirtd: OwnLibvirtd, address: str
 ):
     in_netns = ["ip", "-n", own_libvirtd.netns]
     subprocess.run([*in_netns, "link", "add", "owner0", "type", "bridge"], check=True, timeout=10)
     try:
-        for args in (["addr", "add", "10.77.9.7/24", "dev", "owner0"], ["link", "set", "owner0"]):
+        for args in (["addr", "add", address, "dev", "owner0"], ["link", "set", "owner0"]):
             up = ["up"] if args[0] == "link" else []
             subprocess.run([*in_netns, *args, *up], check=True, timeout=10)
         driver = qemu.driver()

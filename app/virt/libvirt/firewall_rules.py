@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from app.domain.networking import EGRESS, INGRESS, Floating, GuardedPort, Networking, Rule, Segment
-from app.domain.security_groups import PROTOCOLS
+from app.domain.security_groups import PROTOCOLS, WITH_PORTS
 from app.virt.libvirt.names import bridge_name
 
 ANY_BRIDGE = "nv+"
@@ -24,8 +24,8 @@ HOOKS = {
     "nat": {"PREROUTING": "dst", "OUTPUT": "dst", "POSTROUTING": "src"},
 }
 """Which of our chains hangs in which of the kernel's."""
-_PORTS = "-m {match} --dport {low}:{high}"
-_WITH_PORTS = ("tcp", "udp", "sctp", "dccp")
+_PORTS = "-m multiport --dports {low}:{high} "
+"""The one match that knows the ports of all protocols that have any."""
 _SHORT = 11
 """Of an id, in a chain's name: they end at 28 characters."""
 
@@ -63,9 +63,11 @@ class _Rules:
             leaving, coming = self._chain("e", port), self._chain("i", port)
             for address in _addresses(port):
                 chains[self._prefix + "inp"].append(f"-i {bridge} -s {address} -j {leaving}")
-                # Without its bridge: what was sent to a floating address of the host's own still
-                # has the loopback's name here.
-                chains[self._prefix + "out"].append(f"-d {address} -j {coming}")
+                # Its own without its bridge: what was sent to a floating address of the host's own
+                # still has the loopback's name here. Others, which a tenant chooses freely, only
+                # on its bridge: the host keeps its way to whoever has them elsewhere.
+                way = "" if address == port.address else f"-o {bridge} "
+                chains[self._prefix + "out"].append(f"{way}-d {address} -j {coming}")
                 forward.append(f"-i {bridge} -s {address} -j {leaving}")
             chains[leaving] = list(self._port(port, EGRESS))
             chains[coming] = list(self._port(port, INGRESS))
@@ -101,13 +103,13 @@ class _Rules:
         """What reaches a bridge: answers, what floats, and what a router leads there."""
         into = f"-o {self._bridges[segment.id]}"
         yield f"{into} -m conntrack --ctstate DNAT -j ACCEPT"
-        if segment.nat:
-            return  # libvirt's own rules say the rest
         yield f"{into} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
-        yield f"-i {self._bridges[segment.id]} {into} -j ACCEPT"
         for other in self._state.segments:
             if other.id != segment.id and segment.router and other.router == segment.router:
                 yield f"-i {self._bridges[other.id]} {into} -j ACCEPT"
+        if segment.nat:
+            return  # libvirt's own rules say the rest
+        yield f"-i {self._bridges[segment.id]} {into} -j ACCEPT"
         yield f"{into} -j REJECT --reject-with icmp-port-unreachable"
 
     def _leaving(self, segment: Segment) -> Iterator[str]:
@@ -168,10 +170,10 @@ def _protocol(rule: Rule) -> str:
     if rule.protocol == "icmp":
         code = "" if rule.port_max is None else f"/{rule.port_max}"
         return f"{text}-m icmp --icmp-type {rule.port_min}{code} "
-    if rule.protocol not in _WITH_PORTS:
+    if rule.protocol not in WITH_PORTS:
         return text
     high = rule.port_min if rule.port_max is None else rule.port_max
-    return text + _PORTS.format(match=rule.protocol, low=rule.port_min, high=high) + " "
+    return text + _PORTS.format(low=rule.port_min, high=high)
 
 
 def restore(

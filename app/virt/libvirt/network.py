@@ -13,11 +13,11 @@ import libvirt
 from app.domain.message import BuildPlan, Nic
 from app.errors import HostFault
 from app.failpoints import Step
-from app.virt.libvirt import stale_bridge
+from app.virt.libvirt import host_routes, stale_bridge
 from app.virt.libvirt.abilities import abilities
 from app.virt.libvirt.connection import Connection, Link
 from app.virt.libvirt.dhcp_release import release
-from app.virt.libvirt.names import dhcp_name, network_name, network_prefix, server_of
+from app.virt.libvirt.names import bridge_name, dhcp_name, network_name, network_prefix, server_of
 from app.virt.libvirt.network_xml import (
     Entry,
     bridge_address,
@@ -152,6 +152,8 @@ class Networks:
             network = _lookup(link, name)
             if network is not None and owner(network.XMLDesc(0)) != self._cloud_id:
                 raise HostFault(f"network {name} is not ours", code="foreign_network")
+            if network is None or not network.isActive():
+                self._refuse_used(link, nic)
             made = network is None
             if network is None:
                 network = link.networkDefineXML(network_xml(self._cloud_id, nic))
@@ -161,12 +163,19 @@ class Networks:
                 if made:
                     network.undefine()
                 if used := _IN_USE.search(str(error)):
-                    message = f"subnet {nic.cidr} is in use by interface {used[1]} of this host"
-                    raise HostFault(message, code="subnet_in_use") from error
+                    raise _in_use_by(nic, f"interface {used[1]}") from error
                 raise
 
         with self._making:
             self._connection.run("make network", ensure, server_id)
+
+    def _refuse_used(self, link: Link, nic: Nic) -> None:
+        """A bridge with addresses of the host's networks would cut the host off from them."""
+        if not abilities(link).runs_guests:
+            return
+        bridge = bridge_name(self._cloud_id, nic.bridge)
+        if used := host_routes.user_of(self._connection.uri, nic.cidr, bridge):
+            raise _in_use_by(nic, used)
 
     def _start(self, network: Network) -> None:
         """Start a network, over what a killed libvirtd may have left of an earlier start."""
@@ -195,6 +204,10 @@ class Networks:
         prefix = network_prefix(self._cloud_id)
         named = [one for one in link.listAllNetworks(0) if one.name().startswith(prefix)]
         return [one for one in named if owner(one.XMLDesc(0)) == self._cloud_id]
+
+
+def _in_use_by(nic: Nic, what: str) -> HostFault:
+    return HostFault(f"subnet {nic.cidr} is in use by {what} of this host", code="subnet_in_use")
 
 
 def _in_use(link: Link) -> set[str]:

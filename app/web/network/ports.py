@@ -95,6 +95,7 @@ class Ports(Route):
         def work(session: Session) -> Response:
             caller, network = context.caller(), given["network_id"]
             ports.check_owner(session, caller, network, "create", chosen_by_caller)
+            ports.check_device(caller, "create", columns)
             made = ports.add(session, caller, columns, wanted, groups)
             return answer({"port": _views(session, [made])[0]}, 201)
 

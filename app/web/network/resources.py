@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -46,8 +47,10 @@ def _values(name: str, kind: type) -> list[Any]:
 
 
 def _whole(name: str, text: str) -> int:
-    if not (text.isascii() and text.lstrip("-").isdigit() and len(text) < 12):
-        raise Invalid(f"Invalid input for query parameter {name}: not a whole number")
+    if not re.fullmatch(r"-?\d{1,9}", text, re.ASCII):
+        raise Invalid(
+            f"Invalid input for query parameter {name}: not a whole number of at most 9 digits"
+        )
     return int(text)
 
 

@@ -58,7 +58,9 @@ class Subnets(Route):
         new = values.new_subnet(body(schemas.NEW_SUBNET)["subnet"])
 
         def work(session: Session) -> Response:
-            made = network_changes.add_subnet(session, context.caller(), new)
+            made = network_changes.add_subnet(
+                session, context.caller(), new, context.web().reserved
+            )
             return answer({"subnet": views.subnet(made)}, 201)
 
         return once(work)

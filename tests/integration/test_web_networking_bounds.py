@@ -1,0 +1,123 @@
+"""What one project may not do to another's networking, or to the cloud's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+from werkzeug.test import TestResponse
+
+from app.errors import Invalid
+from app.models import Host
+from app.store import database, reserved_networks
+from app.web.factory import create_app
+from tests.integration.tenants import Tenant, quiet, seeded_database, site, tenants
+from tests.integration.test_web_networking import ADMIN, NETWORK, OTHER, USER, Api, refused
+from tests.integration.web_fixtures import Site
+
+__all__ = ["quiet", "seeded_database", "site", "tenants"]
+INTERFACE = "network:router_interface"
+
+
+@pytest.fixture
+def api(site: Site, tenants: tuple[Tenant, Tenant]) -> Api:
+    return Api(site)
+
+
+@pytest.fixture
+def shared(site: Site, api: Api) -> dict[str, Any]:
+    """A network for all projects; its subnet's id is in `subnet`."""
+    admin = Api(site, ADMIN)
+    network = admin.make("network", name="all", shared=True)
+    subnet = admin.make("subnet", network_id=network["id"], cidr="10.92.0.0/24")
+    return network | {"subnet": subnet["id"]}
+
+
+def lead(site: Site, router: dict[str, Any], user: str = USER, **what: str) -> TestResponse:
+    """Ask for an interface of the router."""
+    path = f"{NETWORK}/routers/{router['id']}/add_router_interface"
+    return site.call("PUT", path, user, json=what)
+
+
+def test_only_administrators_make_ports_of_the_cloud_s_devices(site: Site, api: Api) -> None:
+    network = api.make("network", name="own")["id"]
+    subnet = api.make("subnet", network_id=network, cidr="10.90.0.0/24")["id"]
+    router = Api(site, OTHER).make("router", name="theirs")
+    device = {"device_id": router["id"], "device_owner": INTERFACE}
+    refused(api.post("port", network_id=network, **device), 403, "PolicyNotAuthorized", "device")
+    port = api.make("port", network_id=network, device_owner="mine")
+    refused(api.put("port", port["id"], **device), 403, "PolicyNotAuthorized", "device_owner")
+    half = api.put("port", port["id"], device_id=router["id"]).json["port"]
+    assert (half["device_id"], half["device_owner"]) == (router["id"], "mine")
+    refused(api.put("port", port["id"], device_owner=INTERFACE), 403, "PolicyNotAuthorized")
+    owned = Api(site, ADMIN).put("port", port["id"], device_owner="network:dhcp", device_id="agent")
+    assert owned.status_code == 200
+    assert subnet == owned.json["port"]["fixed_ips"][0]["subnet_id"]
+
+
+def test_a_router_s_port_stays_the_router_s(site: Site, api: Api) -> None:
+    network = api.make("network", name="own")["id"]
+    subnet = api.make("subnet", network_id=network, cidr="10.90.0.0/24")["id"]
+    router = api.make("router", name="mine")
+    other = Api(site, OTHER).make("router", name="theirs")
+    port = lead(site, router, subnet_id=subnet).json["port_id"]
+    for change in ({"device_id": other["id"]}, {"device_owner": ""}, {"device_id": ""}):
+        refused(api.put("port", port, **change), 403, "PolicyNotAuthorized", next(iter(change)))
+    same = {"name": "in", "device_id": router["id"], "device_owner": INTERFACE}
+    assert api.put("port", port, **same).json["port"]["name"] == "in"
+
+
+def test_others_subnets_are_not_one_s_own_router_s_to_lead(
+    site: Site, shared: dict[str, Any]
+) -> None:
+    stranger = Api(site, OTHER)
+    router = stranger.make("router", name="mine")
+    refused(lead(site, router, OTHER, subnet_id=shared["subnet"]), 400, "BadRequest", "not owned")
+    port = stranger.make("port", network_id=shared["id"])
+    refused(lead(site, router, OTHER, port_id=port["id"]), 400, "BadRequest", "not owned")
+    assert lead(site, router, ADMIN, subnet_id=shared["subnet"]).status_code == 200
+
+
+@pytest.mark.parametrize("text", ["--5", "-", "+5", "9999999999", "1_0", "5 ", "٥"])
+def test_what_is_no_whole_number_is_a_bad_filter(api: Api, site: Site, text: str) -> None:
+    asked = {"port_range_min": text}
+    answer = site.get(f"{NETWORK}/security-group-rules", USER, query_string=asked)
+    assert answer.status_code == 400, answer.text
+    assert "port_range_min" in answer.json["NeutronError"]["message"]
+
+
+@pytest.fixture
+def guarded_site(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """A cloud whose operator reserves networks, and whose API has an address of its own."""
+    settings = replace(
+        site.app.extensions["novella"].settings,
+        reserved_networks="192.0.2.0/24, 10.200.0.0/16",
+        public_url="https://10.201.0.5:8774",
+        broker_url="redis://:secret@10.202.0.5:6379/0",
+    )
+    reserved = reserved_networks.of_settings(settings)
+    monkeypatch.setattr(site.app.extensions["novella"], "reserved", reserved)
+    return site
+
+
+@pytest.mark.parametrize("number", ["200", "201", "202", "203"])
+def test_a_subnet_never_holds_the_cloud_s_own_addresses(
+    guarded_site: Site, api: Api, number: str
+) -> None:
+    with database.transaction() as session:
+        session.execute(update(Host).values(address="10.203.0.5"))
+        assert session.scalars(select(Host.address)).first() == "10.203.0.5"
+    network = api.make("network", name="own")["id"]
+    for net in (f"10.{number}.0.0/24", "10.192.0.0/12"):
+        answer = api.post("subnet", network_id=network, cidr=net)
+        refused(answer, 400, "InvalidInput", "subnet.cidr")
+        assert "the cloud's own" in answer.json["NeutronError"]["message"]
+    api.make("subnet", network_id=network, cidr="10.204.0.0/24")
+
+
+def test_reserved_networks_that_cannot_be_read_keep_the_web_from_starting(site: Site) -> None:
+    settings = replace(site.app.extensions["novella"].settings, reserved_networks="10.0.0.0/33")
+    with pytest.raises(Invalid, match="reserved_networks"):
+        create_app(settings)
