@@ -174,6 +174,13 @@ def take(session: Session, network_id: str, wanted: Wanted = ANY) -> tuple[Subne
     return pool.subnet, address
 
 
+def holds(subnet: Subnet, address: str) -> bool:
+    """Whether the address is one of a host in the subnet: not the first, which names the network,
+    nor the last, which means all."""
+    net = ipaddress.IPv4Network(subnet.cidr)
+    return net.network_address < ipaddress.ip_address(address) < net.broadcast_address
+
+
 @dataclass
 class _Pool:
     """A locked subnet, and which of its addresses are taken as far as anybody asked."""
@@ -184,8 +191,8 @@ class _Pool:
     looked: set[str] = field(default_factory=set)
 
     def has(self, address: str) -> bool:
-        """Whether the address is one of the subnet's."""
-        return ipaddress.ip_address(address) in ipaddress.ip_network(self.subnet.cidr)
+        """Whether the address is one that a port in the subnet may have."""
+        return holds(self.subnet, address)
 
     def is_free(self, address: str) -> bool:
         """Whether nobody has the address."""

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
 import orjson
 from sqlalchemy import CursorResult, Delete, Engine, Update, create_engine, event, select
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from app.config import settings
-from app.errors import Unavailable
+from app.errors import Conflict, Unavailable
 from app.models import now
 
+logger = logging.getLogger(__name__)
 BUSY_SECONDS = 20
 POOL_SECONDS = 10
 """How long who wants a connection waits while all are in use."""
@@ -41,6 +43,12 @@ _SAYS = {
     "25006": "the database takes no writes (is it a standby?); try again",
 }
 """What these errors of PostgreSQL mean, by SQLSTATE."""
+_RACES = {
+    "23503", "23505", "SQLITE_CONSTRAINT_FOREIGNKEY", "SQLITE_CONSTRAINT_PRIMARYKEY",
+    "SQLITE_CONSTRAINT_UNIQUE",
+}  # fmt: skip
+"""Foreign and unique keys, as PostgreSQL and SQLite name their violation."""
+_MET = "another request took or removed at the same moment what this one needs: look, and repeat"
 _AWAY = "the database is away or overloaded; try again"
 _UNKNOWN = (
     "the database went away while it committed: the outcome is unknown; repeat the request with "
@@ -123,7 +131,8 @@ def transaction() -> Iterator[Session]:
     """A session that writes: committed at the end of the block, rolled back on any error.
 
     Raises Unavailable when the database cannot be reached or stays locked; with the code
-    `outcome_unknown` when it went away in mid-commit.
+    `outcome_unknown` when it went away in mid-commit. Raises Conflict when another transaction
+    took a name, or removed a row, that this one had seen free, or there.
     """
     with _translated(), Session(engine(), expire_on_commit=False) as session:
         session.begin()
@@ -158,10 +167,21 @@ def _translated() -> Iterator[None]:
         yield
     except PoolTimeout as error:
         raise Unavailable(_AWAY) from error
+    except IntegrityError as error:
+        if not _lost_race(error):
+            raise
+        logger.warning("two changes met: %s", error.orig)
+        raise Conflict(_MET) from error
     except DBAPIError as error:
         if not _passes(error):
             raise
         raise Unavailable(_words(error)) from error
+
+
+def _lost_race(error: IntegrityError) -> bool:
+    """Whether what was free, or there, when this transaction looked no longer was so."""
+    codes = (getattr(error.orig, name, None) for name in ("sqlstate", "sqlite_errorname"))
+    return not _RACES.isdisjoint(codes)
 
 
 @contextmanager

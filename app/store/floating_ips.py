@@ -39,6 +39,8 @@ def add(session: Session, caller: Caller, values: Mapping[str, Any]) -> Floating
         address=address,
         description=values.get("description", ""),
     )
+    if values.get("port_id"):
+        _hold_port(session, values["port_id"])
     session.add(row)
     session.add(
         Port(
@@ -81,6 +83,8 @@ def change(
     session: Session, caller: Caller, floating_id: str, values: Mapping[str, Any]
 ) -> FloatingIp:
     """Give the address to a port (`port_id`), take it away (None), or describe it."""
+    if values.get("port_id"):
+        _hold_port(session, values["port_id"])
     row = _held(session, caller, floating_id)
     if "description" in values:
         row.description = values["description"]
@@ -108,6 +112,11 @@ def _held(session: Session, caller: Caller, floating_id: str) -> FloatingIp:
     session.execute(select(FloatingIp.id).where(FloatingIp.id == found.id).with_for_update())
     session.refresh(found)
     return found
+
+
+def _hold_port(session: Session, port_id: str) -> None:
+    """Lock a port before any address that is to stand for it, in the order of a port's removal."""
+    session.execute(select(Port.id).where(Port.id == port_id).with_for_update())
 
 
 def take_away(session: Session, row: FloatingIp) -> None:

@@ -40,10 +40,11 @@ def add(
     secured = values.get("port_security_enabled", network.port_security_enabled)
     port = Port(id=new_id(), own=False, **values)
     port.port_security_enabled = secured
-    port.mac = _mac(session, network.id, values.get("mac"))
     if wanted is not None:
         subnet, address = place(session, network.id, wanted)
         port.subnet_id, port.address = subnet, address
+    # With the subnets locked: nobody takes the MAC meanwhile.
+    port.mac = _mac(session, network.id, values.get("mac"))
     joined = _groups(session, port, groups)
     session.add(port)
     session.flush()
@@ -108,7 +109,9 @@ def check_groups(session: Session, project_id: str, groups: list[str]) -> None:
     query = select(SecurityGroup.id).where(
         SecurityGroup.id.in_(groups), SecurityGroup.project_id == project_id
     )
-    missing = sorted(set(groups) - set(session.scalars(query)))
+    # Locked against removal, and by nobody else's joining.
+    locked = query.order_by(SecurityGroup.id).with_for_update(read=True, key_share=True)
+    missing = sorted(set(groups) - set(session.scalars(locked)))
     if missing:
         raise NotFound(f"Security group {missing[0]} does not exist", code="SecurityGroupNotFound")
 

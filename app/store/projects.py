@@ -17,6 +17,7 @@ from app.models import (
     Image,
     Network,
     Port,
+    PortGroup,
     Project,
     Quota,
     QuotaUsage,
@@ -124,6 +125,9 @@ def remove(session: Session, project_id: str) -> None:
         SecurityRule,
         SecurityGroup,
     )
+    # What a deleted server has on a host that is away: its ports stay until the host let go.
+    groups = select(SecurityGroup.id).where(SecurityGroup.project_id == project_id)
+    session.execute(delete(PortGroup).where(PortGroup.group_id.in_(groups)))
     for kind in kinds:
         session.execute(delete(kind).where(kind.project_id == project_id))
     session.execute(

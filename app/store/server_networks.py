@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from app.domain.caller import Caller
 from app.domain.new_servers import WantedNic
 from app.errors import Conflict, Invalid
 from app.models import Network, Port, Subnet
+from app.store.addresses import holds
 from app.store.database import changed
 from app.store.networks import visible
 
@@ -74,9 +74,8 @@ def _room(session: Session, nic: WantedNic, subnets: Sequence[Subnet]) -> None:
         )
     if not nic.fixed_ip:
         return
-    address = ipaddress.ip_address(nic.fixed_ip)
     for subnet in subnets:
-        if address in ipaddress.ip_network(subnet.cidr):
+        if holds(subnet, nic.fixed_ip):
             taken = select(Port.id).where(Port.subnet_id == subnet.id, Port.address == nic.fixed_ip)
             if nic.fixed_ip == subnet.on_hosts or session.scalar(taken):
                 raise Invalid(

@@ -10,11 +10,12 @@ from sqlalchemy import select, update
 from werkzeug.test import TestResponse
 
 from app.errors import Invalid
-from app.models import Host
-from app.store import database, reserved_networks
+from app.models import Host, Port, new_id
+from app.store import database, reserved_networks, security_groups
 from app.web.factory import create_app
 from tests.integration.tenants import Tenant, quiet, seeded_database, site, tenants
-from tests.integration.test_web_networking import ADMIN, NETWORK, OTHER, USER, Api, refused
+from tests.integration.test_web_networking import ADMIN, NETWORK, OTHER, USER, Api, create, refused
+from tests.integration.test_web_usage import add
 from tests.integration.web_fixtures import Site
 
 __all__ = ["quiet", "seeded_database", "site", "tenants"]
@@ -86,6 +87,39 @@ def test_what_is_no_whole_number_is_a_bad_filter(api: Api, site: Site, text: str
     answer = site.get(f"{NETWORK}/security-group-rules", USER, query_string=asked)
     assert answer.status_code == 400, answer.text
     assert "port_range_min" in answer.json["NeutronError"]["message"]
+
+
+@pytest.mark.parametrize("address", ["10.90.0.0", "10.90.0.255"])
+def test_addresses_of_no_host_are_nobody_s(
+    site: Site, api: Api, tenants: tuple[Tenant, Tenant], address: str
+) -> None:
+    network = api.make("network", name="own")["id"]
+    api.make("subnet", network_id=network, cidr="10.90.0.0/24")
+    fixed = [{"ip_address": address}]
+    refused(api.post("port", network_id=network, fixed_ips=fixed), 400, "InvalidIpForNetwork")
+    port = api.make("port", network_id=network)["id"]
+    refused(api.put("port", port, fixed_ips=fixed), 400, "InvalidIpForNetwork")
+    answer = create(site, tenants[0], networks=[{"uuid": network, "fixed_ip": address}])
+    assert (answer.status_code, address in answer.text) == (400, True), answer.text
+
+
+def test_a_project_goes_while_a_host_owes_the_removal_of_its_server(site: Site, api: Api) -> None:
+    made = {"project": {"name": "brief"}}
+    project = site.post("/identity/v3/projects", "admin", json=made).json["project"]["id"]
+    network = api.make("network", name="own")["id"]
+    api.make("subnet", network_id=network, cidr="10.90.0.0/24")
+    server = add(0.0, 1.0, of="novella", project_id=project)
+    with database.transaction() as session:
+        group = security_groups.ensure_default(session, project)
+        port = Port(id=new_id(), project_id=project, network_id=network, mac="fa:16:3e:00:00:01")
+        port.server_id = server
+        session.add(port)
+        session.flush()
+        security_groups.join(session, [port.id], [group])
+    gone = site.delete(f"/identity/v3/projects/{project}", "admin")
+    assert gone.status_code == 204, gone.text
+    with database.reading() as session:  # until the host has let go of it
+        assert session.scalars(select(Port.server_id).where(Port.project_id == project)).one()
 
 
 @pytest.fixture
