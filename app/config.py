@@ -52,8 +52,8 @@ class Settings:
     image_virtual_limit_gb: int = 1024
     image_store_free_gb: float = 1.0
     web_threads: int = 512
-    metrics_token: str = ""
     reserved_networks: str = ""
+    metrics_token: str = ""
 
     # scheduling
     cpu_ratio: float = 4.0

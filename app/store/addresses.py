@@ -178,7 +178,8 @@ def holds(subnet: Subnet, address: str) -> bool:
     """Whether the address is one of a host in the subnet: not the first, which names the network,
     nor the last, which means all."""
     net = ipaddress.IPv4Network(subnet.cidr)
-    return net.network_address < ipaddress.ip_address(address) < net.broadcast_address
+    asked = ipaddress.ip_address(address)
+    return isinstance(asked, ipaddress.IPv4Address) and net[0] < asked < net[-1]
 
 
 @dataclass
