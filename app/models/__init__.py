@@ -16,6 +16,7 @@ from app.models.identity import (
     User,
 )
 from app.models.image import Image
+from app.models.image_member import ImageMember
 from app.models.keypair import Keypair
 from app.models.network import FloatingIp, HostNetworking, Network, Port, Router, Subnet
 from app.models.quota import Quota, QuotaClass, QuotaUsage, UserQuota
@@ -51,6 +52,7 @@ __all__ = [
     "Host",
     "Idempotency",
     "Image",
+    "ImageMember",
     "Keypair",
     "MissingGuest",
     "Network",

@@ -13,7 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.domain.caller import Caller
 from app.errors import Conflict, Forbidden, Invalid, NotFound
-from app.models import Image, Project, now
+from app.models import Image, ImageMember, Project, now
 from app.store.paging import Page, page_of
 
 QUEUED, SAVING, UPLOADING = "queued", "saving", "uploading"
@@ -60,6 +60,7 @@ class ImageQuery:
     properties: Mapping[str, str] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     visibility: str | None = None
+    member_status: str = "accepted"
     protected: bool | None = None
     hidden: bool = False
     times: tuple[Moment, ...] = ()
@@ -73,7 +74,9 @@ class ImageQuery:
 
 def page(session: Session, caller: Caller, wanted: ImageQuery) -> list[Image]:
     """Images that the caller may see, filtered and in order. Raises Invalid for a bad marker."""
-    query = _filtered(_visible(caller, listing=wanted.visibility != "community"), wanted)
+    status = None if wanted.member_status == "all" else wanted.member_status
+    listed = _visible(caller, listing=wanted.visibility != "community", member_status=status)
+    query = _filtered(listed, wanted)
     marker = None
     if wanted.page.marker is not None:
         seen = _visible(caller, listing=False).where(Image.id == wanted.page.marker)
@@ -201,10 +204,16 @@ def delete(session: Session, caller: Caller, image_id: str) -> str | None:
     return file_name
 
 
-def _visible(caller: Caller, *, listing: bool) -> Select[Image]:
-    """Own and public images; community ones only by id or when asked for by that word."""
+def _visible(caller: Caller, *, listing: bool, member_status: str | None = None) -> Select[Image]:
+    """Own and public images, and those shared with the caller's project that it has given that
+    status, if any; community ones only by id or when asked for by that word."""
     query = select(Image).where(Image.status != DELETED)
     if caller.is_admin:
         return query
     open_to_all = ("public",) if listing else ("public", "community")
-    return query.where(or_(Image.owner == caller.project_id, Image.visibility.in_(open_to_all)))
+    mine = select(ImageMember.image_id).where(ImageMember.project_id == caller.project_id)
+    if member_status is not None:
+        mine = mine.where(ImageMember.status == member_status)
+    offered = and_(Image.visibility == "shared", Image.id.in_(mine))
+    open_to_me = or_(Image.visibility.in_(open_to_all), offered)
+    return query.where(or_(Image.owner == caller.project_id, open_to_me))

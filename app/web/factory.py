@@ -143,7 +143,7 @@ def _namespaces() -> list[Namespace]:
         users,
     )
     from app.web.identity import versions as identity_versions
-    from app.web.image import documents, files, image, images, imports, tags  # noqa: F401
+    from app.web.image import documents, files, image, images, imports, members, tags  # noqa: F401
     from app.web.image import versions as image_versions
     from app.web.network import (  # noqa: F401
         agents,

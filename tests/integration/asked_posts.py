@@ -161,6 +161,9 @@ ASKED: dict[str, Callable[[Site], Asking]] = {
     ),
     "/identity/v3/roles": lambda site: ("admin", "/identity/v3/roles", {"role": {"name": "new"}}),
     "/image/v2/images": lambda site: ("novella", "/image/v2/images", {"name": "new"}),
+    "/image/v2/images/<image_id>/members": lambda site: (
+        "novella", f"/image/v2/images/{site.add_image()}/members", {"member": "m1"},
+    ),
     "/image/v2/images/<image_id>/import": lambda site: (
         "novella", f"/image/v2/images/{image(site, staged=True)}/import",
         {"method": {"name": "glance-direct"}},

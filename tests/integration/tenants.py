@@ -193,7 +193,10 @@ def _made_over_http(site: Site, tenant: Tenant) -> None:
     """An image, a key, an application credential, a server group, and a server in it with port,
     metadata and tag."""
     name, user = tenant.name, f"{tenant.name}-member"
-    image = site.add_image(user, name=f"{name}-image", visibility="private", tags=[f"{name}-tag"])
+    image = site.add_image(user, name=f"{name}-image", visibility="shared", tags=[f"{name}-tag"])
+    member = uuid.uuid4().hex
+    shared = site.post(f"/image/v2/images/{image}/members", user, json={"member": member})
+    assert shared.status_code == 200, shared.text
     key = {"keypair": {"name": f"{name}-key", "public_key": public_key()}}
     answer = site.post("/compute/v2.1/os-keypairs", user, json=key)
     assert answer.status_code < 300, answer.text
@@ -220,6 +223,7 @@ def _made_over_http(site: Site, tenant: Tenant) -> None:
         "server name": f"{name}-server", "name": f"{name}-key", "key": f"{name}-meta",
         "metadata value": f"{name}-value", "tag": f"{name}-tag",
         "task_id": made.headers["X-Task-Id"], "request_id": made.headers["x-openstack-request-id"],
+        "member_id": member,
         "credential_id": credential.json["application_credential"]["id"],
     }  # fmt: skip
     _settle(site, tenant, server)

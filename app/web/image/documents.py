@@ -49,6 +49,36 @@ def _images() -> dict[str, Any]:
     }
 
 
+def _member() -> dict[str, Any]:
+    names = ("created_at", "image_id", "member_id", "schema", "updated_at")
+    status = schemas.MEMBER_STATUS.schema["properties"]["status"]
+    return {
+        "name": "member",
+        "properties": {**dict.fromkeys(names, _TEXT), "status": status},
+    }
+
+
+@ns.route("/v2/schemas/member")
+class MemberSchema(Route):
+    policy = {"get": "get_schemas"}
+
+    def get(self) -> Response:
+        """Show what is told of a project that an image is shared with."""
+        return answer(_member())
+
+
+@ns.route("/v2/schemas/members")
+class MembersSchema(Route):
+    policy = {"get": "get_schemas"}
+
+    def get(self) -> Response:
+        """Show what a list of such projects holds."""
+        listed = {"type": "array", "items": _member()}
+        properties = {"members": listed, "schema": {"type": "string"}}
+        links = [{"rel": "describedby", "href": "{schema}"}]
+        return answer({"name": "members", "properties": properties, "links": links})
+
+
 @ns.route("/v2/schemas/image")
 class ImageSchema(Route):
     policy = {"get": "get_schemas"}

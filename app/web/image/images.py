@@ -13,6 +13,7 @@ from app.errors import Forbidden, Invalid
 from app.models import Image, new_id
 from app.store import images
 from app.store.database import reading
+from app.store.image_members import STATUSES
 from app.store.paging import Page
 from app.web import context, query, times
 from app.web.accepting import once
@@ -46,6 +47,7 @@ _PARAMS = {
     "status": "queued, saving, uploading, active or deactivated",
     "visibility": "public, private, shared, community or all",
     "owner": "this project's",
+    "member_status": "of images shared with the caller: accepted (default), pending, rejected, all",
     "tag": "with this tag; several times for several",
     "created_at": "a time, or gt:, gte:, lt:, lte:, neq: and a time; updated_at likewise",
     "sort_key": "created_at (default), name, status, size …",
@@ -103,6 +105,7 @@ def _wanted() -> images.ImageQuery:
         },
         tags=tuple(args.getlist("tag")),
         visibility=_visibility(args.get("visibility")),
+        member_status=query.choice("member_status", "accepted", (*STATUSES, "all")),
         protected=query.flag("protected"),
         hidden=bool(query.flag("os_hidden")),
         size_min=query.number("size_min", 0, high=2**62) if "size_min" in args else None,

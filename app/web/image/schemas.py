@@ -113,6 +113,12 @@ IMPORT = Schema(
         {"all_stores": {"type": "boolean"}, "all_stores_must_succeed": {"type": "boolean"}},
     ),
 )
+MEMBER = Schema(
+    "NewImageMember", only({"member": {"type": "string", "minLength": 1, "maxLength": 64}})
+)
+MEMBER_STATUS = Schema(
+    "ImageMemberStatus", only({"status": {"enum": ["pending", "accepted", "rejected"]}})
+)
 
 
 def check_writable(name: str, *, new: bool = False) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.models import Image
+from app.models import Image, ImageMember
 from app.store.images import QUEUED, SAVING, UPLOADING
 from app.web.times import seconds
 
@@ -37,4 +37,16 @@ def image(row: Image) -> dict[str, Any]:
         "self": here,
         "file": f"{here}/file",
         "schema": "/v2/schemas/image",
+    }
+
+
+def member(row: ImageMember) -> dict[str, Any]:
+    """A project that an image is shared with."""
+    return {
+        "image_id": row.image_id,
+        "member_id": row.project_id,
+        "status": row.status,
+        "created_at": seconds(row.created_at),
+        "updated_at": seconds(row.updated_at),
+        "schema": "/v2/schemas/member",
     }
