@@ -24,7 +24,7 @@ HOOKS = {
     "nat": {"PREROUTING": "dst", "OUTPUT": "dst", "POSTROUTING": "src"},
 }
 """Which of our chains hangs in which of the kernel's."""
-_PORTS = "-m multiport --dports {low}:{high} "
+_PORTS = "-m multiport --dports "
 """The one match that knows the ports of all protocols that have any."""
 _SHORT = 11
 """Of an id, in a chain's name: they end at 28 characters."""
@@ -172,8 +172,9 @@ def _protocol(rule: Rule) -> str:
         return f"{text}-m icmp --icmp-type {rule.port_min}{code} "
     if rule.protocol not in WITH_PORTS:
         return text
-    high = rule.port_min if rule.port_max is None else rule.port_max
-    return text + _PORTS.format(low=rule.port_min, high=high)
+    if rule.port_max in (None, rule.port_min):  # it takes no range of one
+        return f"{text}{_PORTS}{rule.port_min} "
+    return f"{text}{_PORTS}{rule.port_min}:{rule.port_max} "
 
 
 def restore(
