@@ -106,14 +106,20 @@ def has_been_placed(session: Session, request_id: str) -> bool:
     return session.scalars(events.limit(1)).first() is not None
 
 
-def failed_builds(session: Session, action_id: str) -> dict[str, str]:
-    """For each host on which the action's build failed, the newest fault's code."""
+def failed_builds(session: Session, action_id: str, part: str = "code") -> dict[str, str]:
+    """For each host on which the action's build failed, the newest fault's code (or another part),
+    the newest last."""
     events = session.execute(
         select(ActionEvent.host, ActionEvent.fault)
         .where(ActionEvent.action_id == action_id, ActionEvent.stage == "build")
         .order_by(ActionEvent.id)
     )
-    return {host: str(fault.get("code", "")) for host, fault in events if host and fault}
+    found: dict[str, str] = {}
+    for host, fault in events:
+        if host and fault:
+            found.pop(host, None)
+            found[host] = str(fault.get(part, ""))
+    return found
 
 
 def unfinished(session: Session, server_id: str) -> Action | None:

@@ -67,6 +67,7 @@ def test_a_build_that_fails_everywhere_ends_in_a_fault_that_names_host_and_stage
     assert "after 1 failed" in action.fault["message"]
     assert "smaller flavor" in action.fault["todo"]
     assert "1 is ruled out: tried before" in action.fault["message"]
+    assert "The last failure: fake fault in spawn" in action.fault["message"]
     server = cloud.server(server_id)
     assert (server.vm_state, server.task_state, server.host) == ("error", None, None)
     result = AsyncResult(action_id, app=make_app())

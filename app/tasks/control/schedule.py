@@ -94,7 +94,7 @@ def _hopeless(session: Session, left: Held, avoided: frozenset[str], chosen: lis
 
 def _refuse(session: Session, left: Held, selection: Selection) -> list[Action]:
     for action, server in left:
-        fault = _no_valid_host(action, selection)
+        fault = _no_valid_host(session, action, selection)
         action.placement = selection.explained()
         endings.unplaced(session, action, server)
         endings.broken(session, action, server, fault)
@@ -108,9 +108,12 @@ def _min_count(session: Session, group: Held) -> int:
     return wanted if wanted > 1 and not actions.has_been_placed(session, first.request_id) else 1
 
 
-def _no_valid_host(action: Action, selection: Selection) -> Fault:
+def _no_valid_host(session: Session, action: Action, selection: Selection) -> Fault:
     tries = f" after {action.tries} failed" if action.tries else ""
-    fault = Fault(NO_VALID_HOST, f"No valid host was found{tries}. {selection.sentence()}")
+    text = f"No valid host was found{tries}. {selection.sentence()}"
+    if failures := actions.failed_builds(session, action.id, "message") if tries else {}:
+        text += f" The last failure: {[*failures.values()][-1]}"
+    fault = Fault(NO_VALID_HOST, text)
     return advised(fault, "schedule", ", ".join(action.tried) or None)
 
 
