@@ -34,6 +34,8 @@ class Route(Resource):
     `takes_image_token`: a Bearer token may stand for the caller; the resource checks it.
     `keyless`: why its POST takes no Idempotency-Key; all others answer through `accepting`.
     `policy`: the rule for each method that needs a token (`app.web.policy`); a test sees to it.
+    `answers`: by method, its statuses where they are not the usual ones, and those that no other
+    route of the kind has; none when it only refuses. What `app.web.openapi` tells.
     """
 
     public = False
@@ -42,6 +44,7 @@ class Route(Resource):
     takes_image_token = False
     keyless = ""
     policy: Mapping[str, str] = {}
+    answers: Mapping[str, tuple[int, ...]] = {}
 
     def dispatch_request(self, *args: Any, **kwargs: Any) -> Any:
         """The resource's method; a POST that was answered under its key gets that answer."""

@@ -159,6 +159,7 @@ def _namespaces() -> list[Namespace]:
     )
     from app.web.network import versions as network
     from app.web.network import zones as network_zones  # noqa: F401
+    from app.web.openapi import served
     from app.web.v1 import events, hosts, placement, tasks  # noqa: F401
 
     return [
@@ -171,4 +172,5 @@ def _namespaces() -> list[Namespace]:
         hosts.ns,
         health.ns,
         metrics.ns,
+        served.ns,
     ]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, Response, request
 from flask.testing import FlaskClient
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -19,7 +19,9 @@ from werkzeug.test import TestResponse
 from app.config import Settings, load
 from app.models import Action, Network, Project, Role, RoleAssignment, Server, User
 from app.store import database, identity, migrations, seed
+from app.web.api import Route
 from app.web.factory import create_app
+from app.web.openapi import statuses
 from tests.asking import forget_process_state
 
 PASSWORDS = {"admin": "admin-password", "novella": "novella-password"}
@@ -184,6 +186,26 @@ def site(tmp_path: Path, seeded_database: Path, monkeypatch: pytest.MonkeyPatch)
     shutil.copy(seeded_database, tmp_path / "novella.sqlite")
     made = Site(create_app(adopt_settings(monkeypatch, tmp_path)), tmp_path)
     made.add_user("other")
+    undeclared = note_undeclared(made.app)
     yield made
     database.engine().dispose()
     forget_process_state()
+    assert undeclared == set(), "answers that the OpenAPI document does not know"
+
+
+def note_undeclared(app: Flask) -> set[str]:
+    """What the application answers from now on with statuses that its routes do not declare."""
+    found: set[str] = set()
+
+    @app.after_request
+    def note(response: Response) -> Response:
+        view = getattr(app.view_functions.get(request.endpoint or ""), "view_class", Route)
+        method = "get" if request.method == "HEAD" else request.method.lower()
+        # What fails inside is a test's own doing: the database away, a broken part put in.
+        if request.url_rule is None or not hasattr(view, method) or response.status_code >= 500:
+            return response
+        if response.status_code not in statuses.of(view, method, request.url_rule.rule):
+            found.add(f"{method} {request.url_rule.rule}: {response.status_code}")
+        return response
+
+    return found

@@ -32,6 +32,8 @@ Versioned = Callable[[tuple[int, int]], Schema]
 ACTIONS: dict[str, tuple[str, Schema | Versioned, Perform]] = {}
 VERSIONS: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {}
 """The first and the last microversion of actions that not all of them have."""
+ANSWERS: dict[str, tuple[int, ...]] = {}
+"""What each answers when all is well."""
 
 
 def register(
@@ -40,16 +42,19 @@ def register(
     schema: Schema | Versioned,
     since: tuple[int, int] = microversions.MIN,
     until: tuple[int, int] = microversions.MAX,
+    answers: tuple[int, ...] = (202,),
 ) -> Callable[[Perform], Perform]:
     """Make a function of (server id, the action's value) the action `name`, guarded by `rule`.
 
     `schema` is the whole body's, or a function from the microversion to it. At versions before
-    `since` and after `until` it is 404, as in Nova.
+    `since` and after `until` it is 404, as in Nova. `answers` are its statuses when all is well,
+    none for one that is always refused.
     """
 
     def decorate(function: Perform) -> Perform:
         ACTIONS[name] = (rule, schema, function)
         VERSIONS[name] = (since, until)
+        ANSWERS[name] = answers
         return function
 
     return decorate
@@ -126,7 +131,9 @@ def unlock(server_id: str, value: Any) -> Response:
     return accept(work)
 
 
-@register("os-getConsoleOutput", "os_compute_api:os-console-output", schemas.CONSOLE)
+@register(
+    "os-getConsoleOutput", "os_compute_api:os-console-output", schemas.CONSOLE, answers=(200,)
+)
 def console_output(server_id: str, value: Any) -> Response:
     """The last lines of a server's serial console: the one call that waits for a host."""
     asked = value.get("length")

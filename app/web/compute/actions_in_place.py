@@ -80,7 +80,7 @@ def force_delete(server_id: str, value: Any) -> Response:
     return accept_kind(server_id, "delete")
 
 
-@register("restore", "os_compute_api:os-deferred-delete:restore", plain("restore"))
+@register("restore", "os_compute_api:os-deferred-delete:restore", plain("restore"), answers=())
 def restore(server_id: str, value: Any) -> Response:
     """Restore a soft-deleted server: there are none, so this is 409."""
     with reading() as session:

@@ -47,6 +47,7 @@ def inject_network_info(server_id: str, value: Any) -> Response:
     "resetNetwork",
     "os_compute_api:os-admin-actions:reset_network",
     plain("resetNetwork"),
+    answers=(410,),
 )
 def reset_network(server_id: str, value: Any) -> Response:
     """Has gone from Nova, and was never here: 410."""

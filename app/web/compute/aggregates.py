@@ -83,6 +83,7 @@ class Aggregates(Route):
 @ns.route("/v2.1/os-aggregates/<aggregate_id>")
 class OneAggregate(Route):
     policy = {"get": f"{_RULE}show", "put": f"{_RULE}update", "delete": f"{_RULE}delete"}
+    answers = {"delete": (200,)}
 
     def get(self, aggregate_id: str) -> Response:
         """Show an aggregate."""

@@ -65,6 +65,7 @@ _SCHEMAS = [_made(newer) for newer in range(len(_NAMES_SINCE) + 1)]
 @ns.route("/v2.1/os-server-external-events")
 class ServerExternalEvents(Route):
     policy = {"post": "os_compute_api:os-server-external-events:create"}
+    answers = {"post": (200, 207)}
 
     @documented(ns, _schema(MAX))
     def post(self) -> Response:

@@ -66,6 +66,7 @@ class FlavorExtraSpec(Route):
         "put": "os_compute_api:os-flavor-extra-specs:update",
         "delete": "os_compute_api:os-flavor-extra-specs:delete",
     }
+    answers = {"delete": (200,)}
 
     def get(self, flavor_id: str, key: str) -> Response:
         """Show one extra spec."""

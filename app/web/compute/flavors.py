@@ -147,6 +147,7 @@ class OneFlavor(Route):
         "put": "os_compute_api:os-flavor-manage:update",
         "delete": "os_compute_api:os-flavor-manage:delete",
     }
+    answers = {"delete": (202,)}
 
     def get(self, flavor_id: str) -> Response:
         """Show a flavor."""

@@ -99,6 +99,7 @@ class FloatingIps(Route):
 @ns.route("/v2.1/os-floating-ips/<floatingip_id>")
 class OneFloatingIp(Route):
     policy = {"get": f"{_RULE}show", "delete": f"{_RULE}delete"}
+    answers = {"delete": (202,)}
 
     def get(self, floatingip_id: str) -> Response:
         """Show a floating address; until 2.35."""
@@ -124,10 +125,9 @@ def _by_address(session: Session, address: str) -> FloatingIp:
     return found[0]
 
 
-@register("addFloatingIp", f"{_RULE}add", network_schemas.ADD_FLOATING)
+@register("addFloatingIp", f"{_RULE}add", network_schemas.ADD_FLOATING, until=ADDRESSES)
 def add(server_id: str, value: Any) -> Response:
     """Let a floating address stand for a server; until 2.43."""
-    until(ADDRESSES)
 
     def work(session: Session) -> Accepted:
         caller = context.caller()
@@ -155,10 +155,9 @@ def _port(session: Session, server_id: str, address: str | None) -> Port:
     raise Invalid("Specified fixed address not assigned to instance")
 
 
-@register("removeFloatingIp", f"{_RULE}remove", network_schemas.REMOVE_FLOATING)
+@register("removeFloatingIp", f"{_RULE}remove", network_schemas.REMOVE_FLOATING, until=ADDRESSES)
 def remove(server_id: str, value: Any) -> Response:
     """Take a floating address from a server; until 2.43."""
-    until(ADDRESSES)
 
     def work(session: Session) -> Accepted:
         caller = context.caller()

@@ -49,6 +49,7 @@ class Hosts(Route):
 @ns.route("/v2.1/os-hosts/<host_name>")
 class OneHost(Route):
     policy = {"get": f"{_RULE}show", "put": f"{_RULE}update"}
+    answers = {"put": (200, 501)}
 
     def get(self, host_name: str) -> Response:
         """Show what a host has, what is used of it, and by which projects; until 2.42."""
@@ -88,6 +89,7 @@ class OneHost(Route):
 @ns.route("/v2.1/os-hosts/<host_name>/startup")
 class HostStartup(Route):
     policy = {"get": f"{_RULE}start"}
+    answers = {"get": (501,)}
 
     def get(self, host_name: str) -> Response:
         """Switch a host on: 501, for nobody here can."""
@@ -97,6 +99,7 @@ class HostStartup(Route):
 @ns.route("/v2.1/os-hosts/<host_name>/shutdown")
 class HostShutdown(Route):
     policy = {"get": f"{_RULE}shutdown"}
+    answers = {"get": (501,)}
 
     def get(self, host_name: str) -> Response:
         """Switch a host off: 501, for nobody here may."""
@@ -106,6 +109,7 @@ class HostShutdown(Route):
 @ns.route("/v2.1/os-hosts/<host_name>/reboot")
 class HostReboot(Route):
     policy = {"get": f"{_RULE}reboot"}
+    answers = {"get": (501,)}
 
     def get(self, host_name: str) -> Response:
         """Reboot a host: 501, for nobody here may."""

@@ -218,6 +218,7 @@ class OneHypervisor(Route):
 @ns.route("/v2.1/os-hypervisors/<hypervisor_id>/uptime")
 class HypervisorUptime(Route):
     policy = {"get": "os_compute_api:os-hypervisors:uptime"}
+    answers = {"get": (200, 501)}
 
     def get(self, hypervisor_id: str) -> Response:
         """Show for how long a hypervisor has run; until 2.87."""

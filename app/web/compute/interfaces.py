@@ -109,6 +109,7 @@ def _nics(session: Session, caller: Caller, wanted: dict[str, Any]) -> tuple[Wan
 @ns.route("/v2.1/servers/<server_id>/os-interface/<port_id>")
 class ServerInterface(Route):
     policy = {"get": f"{_RULE}:show", "delete": f"{_RULE}:delete"}
+    answers = {"delete": (202,)}
 
     def get(self, server_id: str, port_id: str) -> Response:
         """Show one of a server's interfaces."""

@@ -38,6 +38,7 @@ def _owner(verb: str, given: str | None) -> str:
 @ns.route("/v2.1/os-keypairs")
 class Keypairs(Route):
     policy = {"get": INSIDE, "post": INSIDE}
+    answers = {"post": (200, 201)}
 
     @ns.doc(params={**_USER, **_PAGE})
     def get(self) -> Response:
@@ -85,6 +86,7 @@ class Keypairs(Route):
 @ns.route("/v2.1/os-keypairs/<name>")
 class OneKeypair(Route):
     policy = {"get": INSIDE, "delete": INSIDE}
+    answers = {"delete": (202, 204)}
 
     @ns.doc(params=_USER)
     def get(self, name: str) -> Response:

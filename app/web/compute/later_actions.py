@@ -50,7 +50,7 @@ RESIZE = Schema(
 )
 
 
-@register("resize", "os_compute_api:servers:resize", RESIZE)
+@register("resize", "os_compute_api:servers:resize", RESIZE, answers=())
 def resize(server_id: str, value: Any) -> Response:
     """Move a server to another flavor: not yet, 400."""
     ref = str(value["flavorRef"]).rstrip("/").rsplit("/", 1)[-1]
@@ -65,14 +65,24 @@ def resize(server_id: str, value: Any) -> Response:
     _refuse("Resizing")
 
 
-@register("confirmResize", "os_compute_api:servers:confirm_resize", schemas.plain("confirmResize"))
+@register(
+    "confirmResize",
+    "os_compute_api:servers:confirm_resize",
+    schemas.plain("confirmResize"),
+    answers=(),
+)
 def confirm_resize(server_id: str, value: Any) -> Response:
     """Keep a server's new flavor: none has one to be confirmed, 409."""
     _guarded(server_id, "confirmResize", _RESIZED)
     _refuse("Resizing")
 
 
-@register("revertResize", "os_compute_api:servers:revert_resize", schemas.plain("revertResize"))
+@register(
+    "revertResize",
+    "os_compute_api:servers:revert_resize",
+    schemas.plain("revertResize"),
+    answers=(),
+)
 def revert_resize(server_id: str, value: Any) -> Response:
     """Take a server's new flavor back: none has one to be reverted, 409."""
     _guarded(server_id, "revertResize", _RESIZED)
@@ -86,7 +96,7 @@ def _migration(version: tuple[int, int]) -> Schema:
     return Schema("migrate2.56", only({"migrate": value}))
 
 
-@register("migrate", "os_compute_api:os-migrate-server:migrate", _migration)
+@register("migrate", "os_compute_api:os-migrate-server:migrate", _migration, answers=())
 def migrate(server_id: str, value: Any) -> Response:
     """Move a server to another host: not yet, 400."""
     _guarded(server_id, "migrate", _MOVABLE)
@@ -105,7 +115,9 @@ def _live_migration(version: tuple[int, int]) -> Schema:
     return Schema("os-migrateLive", only({"os-migrateLive": only(how, optional)}))
 
 
-@register("os-migrateLive", "os_compute_api:os-migrate-server:migrate_live", _live_migration)
+@register(
+    "os-migrateLive", "os_compute_api:os-migrate-server:migrate_live", _live_migration, answers=()
+)
 def migrate_live(server_id: str, value: Any) -> Response:
     """Move a running server to another host: not yet, 400."""
     _guarded(server_id, "os-migrateLive", frozenset({states.ACTIVE, states.PAUSED}))
@@ -122,7 +134,7 @@ def _evacuation(version: tuple[int, int]) -> Schema:
     return Schema("evacuate", only({"evacuate": only(required, optional)}))
 
 
-@register("evacuate", "os_compute_api:os-evacuate", _evacuation)
+@register("evacuate", "os_compute_api:os-evacuate", _evacuation, answers=())
 def evacuate(server_id: str, value: Any) -> Response:
     """Rebuild a lost host's server elsewhere: not yet, 400."""
     allowed = frozenset({states.ACTIVE, states.STOPPED, states.ERROR})
@@ -130,7 +142,7 @@ def evacuate(server_id: str, value: Any) -> Response:
     _refuse("Evacuation")
 
 
-@register("shelve", "os_compute_api:os-shelve:shelve", schemas.plain("shelve"))
+@register("shelve", "os_compute_api:os-shelve:shelve", schemas.plain("shelve"), answers=())
 def shelve(server_id: str, value: Any) -> Response:
     """Put a server away as an image: not yet, 400."""
     _guarded(server_id, "shelve", _SHELVABLE)
@@ -138,7 +150,10 @@ def shelve(server_id: str, value: Any) -> Response:
 
 
 @register(
-    "shelveOffload", "os_compute_api:os-shelve:shelve_offload", schemas.plain("shelveOffload")
+    "shelveOffload",
+    "os_compute_api:os-shelve:shelve_offload",
+    schemas.plain("shelveOffload"),
+    answers=(),
 )
 def shelve_offload(server_id: str, value: Any) -> Response:
     """Take a shelved server off its host: there are none, 409."""
@@ -146,7 +161,7 @@ def shelve_offload(server_id: str, value: Any) -> Response:
     raise Invalid("Shelving is not available in this cloud.", code="not_available")
 
 
-@register("unshelve", "os_compute_api:os-shelve:unshelve", schemas.plain("unshelve"))
+@register("unshelve", "os_compute_api:os-shelve:unshelve", schemas.plain("unshelve"), answers=())
 def unshelve(server_id: str, value: Any) -> Response:
     """Bring a shelved server back: there are none, 409."""
     _guarded(server_id, "unshelve", _SHELVED)
@@ -175,7 +190,7 @@ def _console(server_id: str, value: Any) -> Response:
 
 for _name, (_rule, _types) in _CONSOLES.items():
     _schema = Schema(_name, only({_name: only({"type": {"enum": _types}})}))
-    register(_name, f"os_compute_api:{_rule}", _schema, until=(2, 5))(_console)
+    register(_name, f"os_compute_api:{_rule}", _schema, until=(2, 5), answers=())(_console)
 
 
 REMOTE_CONSOLE = Schema(
@@ -201,6 +216,7 @@ REMOTE_CONSOLE = Schema(
 @ns.route("/v2.1/servers/<server_id>/remote-consoles")
 class RemoteConsoles(Route):
     policy = {"post": "os_compute_api:os-remote-consoles"}
+    answers = {"post": ()}
     keyless = "it answers where a console is and starts no work"
 
     @documented(ns, REMOTE_CONSOLE)

@@ -67,6 +67,7 @@ def numbers(wanted: dict[str, Any], field: str) -> dict[str, int]:
 @ns.route("/v2.1/os-quota-sets/<project_id>")
 class QuotaSet(Route):
     policy = {"get": INSIDE, "put": INSIDE, "delete": INSIDE}
+    answers = {"delete": (202,)}
 
     @ns.doc(params=_USER)
     def get(self, project_id: str) -> Response:

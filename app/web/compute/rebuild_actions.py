@@ -77,7 +77,7 @@ def _changes(
     return changes
 
 
-@register("rescue", "os_compute_api:os-rescue", schemas.RESCUE)
+@register("rescue", "os_compute_api:os-rescue", schemas.RESCUE, answers=(200,))
 def rescue(server_id: str, value: Any) -> Response:
     """Run a server from another image, or from its own anew, with its disk as the second."""
     wanted = value or {}

@@ -71,6 +71,7 @@ class SecurityGroups(Route):
 @ns.route("/v2.1/os-security-groups/<security_group_id>")
 class OneSecurityGroup(Route):
     policy = {"get": f"{_RULE}show", "put": f"{_RULE}update", "delete": f"{_RULE}delete"}
+    answers = {"delete": (202,)}
 
     def get(self, security_group_id: str) -> Response:
         """Show a security group; until 2.35."""
@@ -132,6 +133,7 @@ class SecurityGroupRules(Route):
 @ns.route("/v2.1/os-security-group-rules/<security_group_rule_id>")
 class OneSecurityGroupRule(Route):
     policy = {"delete": f"{_RULE}rule:delete"}
+    answers = {"delete": (202,)}
 
     def delete(self, security_group_rule_id: str) -> Response:
         """Let less in; until 2.35."""

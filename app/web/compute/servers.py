@@ -38,6 +38,7 @@ def progress_of(found: Sequence[Server], extras: Extras) -> dict[str, int]:
 @ns.route("/v2.1/servers")
 class Servers(Route):
     policy = {"get": "os_compute_api:servers:index", "post": "os_compute_api:servers:create"}
+    answers = {"post": (202,)}
 
     @ns.doc(params=server_query.PARAMS)
     def get(self) -> Response:

@@ -58,6 +58,7 @@ def _no_volume(volume_id: str) -> NotFound:
 @ns.route("/v2.1/servers/<server_id>/os-volume_attachments")
 class VolumeAttachments(Route):
     policy = {"get": f"{_RULE}index", "post": f"{_RULE}create"}
+    answers = {"post": ()}
     keyless = "it never does anything"
 
     @ns.doc(params={"limit": "at most 1000", "offset": "how many to leave out"})
@@ -80,6 +81,7 @@ class VolumeAttachments(Route):
 @ns.route("/v2.1/servers/<server_id>/os-volume_attachments/<volume_id>")
 class VolumeAttachment(Route):
     policy = {"get": f"{_RULE}show", "put": f"{_RULE}update", "delete": f"{_RULE}delete"}
+    answers = {"get": (), "put": (), "delete": ()}
 
     def get(self, server_id: str, volume_id: str) -> Response:
         """Show an attached volume: 404, for there are none."""

@@ -30,6 +30,7 @@ _KEY = "application_credential"
 @ns.route("/v3/users/<user_id>/application_credentials")
 class ApplicationCredentials(Route):
     policy = {"get": INSIDE, "post": INSIDE}
+    answers = {"post": (201,)}
 
     @ns.doc(params={"name": "exactly this"})
     def get(self, user_id: str) -> Response:

@@ -40,6 +40,7 @@ def _subject(rule: str) -> tuple[str, Token]:
 class AuthTokens(Route):
     policy = {"get": policy.INSIDE, "delete": policy.INSIDE}
     public_methods = frozenset({"POST"})
+    answers = {"post": (201,)}
     keyless = "a token is no record, and a repeat has no project yet"
 
     @ns.doc(security=[])

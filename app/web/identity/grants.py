@@ -57,6 +57,7 @@ class ProjectRole(Route):
         "put": "identity:create_grant",
         "delete": "identity:revoke_grant",
     }
+    answers = {"get": (204,), "put": (204,)}
 
     def get(self, project_id: str, user_id: str, role_id: str) -> Response:
         """Tell by 204 or 404 whether a user was given a role on a project."""
@@ -87,6 +88,7 @@ class SystemRole(Route):
         "put": "identity:create_system_grant_for_user",
         "delete": "identity:revoke_system_grant_for_user",
     }
+    answers = {"get": (204,), "put": (204,)}
 
     def get(self, user_id: str, role_id: str) -> Response:
         """Tell by 204 or 404 whether a user was given a role on the whole cloud."""

@@ -58,6 +58,7 @@ def _answer(row: Project, status: int = 200) -> Response:
 @ns.route("/v3/projects")
 class Projects(Route):
     policy = {"get": "identity:list_projects", "post": "identity:create_project"}
+    answers = {"post": (201,)}
 
     @ns.doc(params=_FILTERS)
     def get(self) -> Response:

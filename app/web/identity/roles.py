@@ -28,6 +28,7 @@ def _answer(row: Role, status: int = 200) -> Response:
 @ns.route("/v3/roles")
 class Roles(Route):
     policy = {"get": "identity:list_roles", "post": "identity:create_role"}
+    answers = {"post": (201,)}
 
     @ns.doc(params={"name": "exactly this", "domain_id": "of this domain: none is of one"})
     def get(self) -> Response:

@@ -52,6 +52,7 @@ def _columns(wanted: dict[str, Any]) -> dict[str, Any]:
 @ns.route("/v3/users")
 class Users(Route):
     policy = {"get": "identity:list_users", "post": "identity:create_user"}
+    answers = {"post": (201,)}
 
     @ns.doc(params=_FILTERS)
     def get(self) -> Response:
@@ -112,6 +113,7 @@ class OneUser(Route):
 @ns.route("/v3/users/<user_id>/password")
 class Password(Route):
     policy = {"post": INSIDE}
+    answers = {"post": (204,)}
 
     @documented(ns, schemas.PASSWORD)
     def post(self, user_id: str) -> Response:

@@ -16,6 +16,7 @@ ns = Namespace("identity", "Tokens and catalog (Keystone v3)", path="/identity")
 @ns.route("")
 class Versions(Route):
     public = True
+    answers = {"get": (300,)}
 
     @ns.doc(security=[])
     def get(self) -> Response:

@@ -26,6 +26,7 @@ _WITH_DATA = (images.ACTIVE, images.DEACTIVATED)
 @ns.route("/v2/images/<image_id>/file")
 class ImageFile(Route):
     policy = {"put": "upload_image", "get": "download_image"}
+    answers = {"put": (200, 204), "get": (200, 204, 206, 304, 416)}
     streams_body = True
     takes_image_token = True
 
@@ -63,6 +64,7 @@ def _sent(image: Image, path: Path) -> Response:
 @ns.route("/v2/images/<image_id>/stage")
 class ImageStage(Route):
     policy = {"put": "upload_image"}
+    answers = {"put": (204,)}
     streams_body = True
 
     @ns.doc(consumes=[OCTETS])

@@ -60,6 +60,7 @@ _PARAMS = {
 @ns.route("/v2/images")
 class Images(Route):
     policy = {"get": "get_images", "post": "add_image"}
+    answers = {"post": (201,)}
 
     @ns.doc(params=_PARAMS)
     def get(self) -> Response:

@@ -33,6 +33,7 @@ class ImportInfo(Route):
 @ns.route("/v2/images/<image_id>/import")
 class ImageImport(Route):
     policy = {"post": "import_image"}
+    answers = {"post": (202,)}
 
     @documented(ns, schemas.IMPORT)
     def post(self, image_id: str) -> Response:
@@ -60,6 +61,7 @@ class ImageTasks(Route):
 @ns.route("/v2/images/<image_id>/actions/deactivate")
 class Deactivate(Route):
     policy = {"post": "deactivate"}
+    answers = {"post": (204,)}
 
     def post(self, image_id: str) -> Response:
         """Withhold an image's data: only administrators read it, and no server boots from it."""
@@ -74,6 +76,7 @@ class Deactivate(Route):
 @ns.route("/v2/images/<image_id>/actions/reactivate")
 class Reactivate(Route):
     policy = {"post": "reactivate"}
+    answers = {"post": (204,)}
 
     def post(self, image_id: str) -> Response:
         """Put a deactivated image back to use."""

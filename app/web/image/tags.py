@@ -20,6 +20,7 @@ _LENGTH, _COUNT = _SCHEMA["items"]["maxLength"], _SCHEMA["maxItems"]
 @ns.route("/v2/images/<image_id>/tags/<tag>")
 class Tag(Route):
     policy = {"put": "modify_image", "delete": "modify_image"}
+    answers = {"put": (204,)}
 
     def put(self, image_id: str, tag: str) -> Response:
         """Tag an image; a tag that it has stays as it is."""

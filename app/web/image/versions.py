@@ -32,6 +32,7 @@ def _document() -> dict[str, Any]:
 @ns.route("")
 class Versions(Route):
     public = True
+    answers = {"get": (300,)}
 
     @ns.doc(security=[])
     def get(self) -> Response:

@@ -35,6 +35,7 @@ _SORTABLE = ("id", "floating_ip_address", "floating_network_id", "router_id", "p
 @ns.route("/v2.0/floatingips")
 class FloatingIps(Route):
     policy = {"get": "get_floatingip", "post": "create_floatingip"}
+    answers = {"post": (201,)}
 
     @ns.doc(params=dict.fromkeys(_COLUMNS, "exactly this; several times for several"))
     def get(self) -> Response:

@@ -40,6 +40,7 @@ def ensure_default() -> None:
 @ns.route("/v2.0/security-groups")
 class SecurityGroups(Route):
     policy = {"get": "get_security_group", "post": "create_security_group"}
+    answers = {"post": (201,)}
 
     @ns.doc(params=dict.fromkeys(_COLUMNS, "exactly this; several times for several"))
     def get(self) -> Response:

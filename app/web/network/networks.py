@@ -70,6 +70,7 @@ _GUARDED = {
 @ns.route("/v2.0/networks")
 class Networks(Route):
     policy = {"get": "get_network", "post": "create_network"}
+    answers = {"post": (201,)}
 
     @ns.doc(params=dict.fromkeys(_COLUMNS, "exactly this; several times for several"))
     def get(self) -> Response:

@@ -60,6 +60,7 @@ _WRITABLE = {
 @ns.route("/v2.0/ports")
 class Ports(Route):
     policy = {"get": "get_port", "post": "create_port"}
+    answers = {"post": (201,)}
 
     @ns.doc(params=dict.fromkeys(_COLUMNS, "exactly this; several times for several"))
     def get(self) -> Response:

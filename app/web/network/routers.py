@@ -36,6 +36,7 @@ _WRITABLE = {"name": "name", "description": "description", "admin_state_up": "ad
 @ns.route("/v2.0/routers")
 class Routers(Route):
     policy = {"get": "get_router", "post": "create_router"}
+    answers = {"post": (201,)}
 
     @ns.doc(params=dict.fromkeys(_COLUMNS, "exactly this; several times for several"))
     def get(self) -> Response:

@@ -37,6 +37,7 @@ _SORTABLE = ("id", "security_group_id", "direction", "ethertype", "tenant_id", "
 @ns.route("/v2.0/security-group-rules")
 class SecurityGroupRules(Route):
     policy = {"get": "get_security_group_rule", "post": "create_security_group_rule"}
+    answers = {"post": (201,)}
 
     @ns.doc(params=dict.fromkeys(_COLUMNS, "exactly this; several times for several"))
     def get(self) -> Response:

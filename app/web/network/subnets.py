@@ -43,6 +43,7 @@ _SORTABLE = (
 @ns.route("/v2.0/subnets")
 class Subnets(Route):
     policy = {"get": "get_subnet", "post": "create_subnet"}
+    answers = {"post": (201,)}
 
     @ns.doc(params=dict.fromkeys(_COLUMNS, "exactly this; several times for several"))
     def get(self) -> Response:

@@ -22,6 +22,7 @@ LONGEST = 3600.0
 @ns.route("/<task_id>/events")
 class TaskEvents(Route):
     policy = {"get": "novella:tasks:show"}
+    answers = {"get": (200, 204)}
 
     @ns.doc(params={"Last-Event-ID": {"in": "header", "description": "the last event seen"}})
     @ns.produces(["text/event-stream"])

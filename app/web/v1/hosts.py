@@ -55,6 +55,7 @@ class Hosts(Route):
 @ns.route("/tokens")
 class JoinTokens(Route):
     policy = {"post": "novella:hosts:token"}
+    answers = {"post": (201,)}
 
     @documented(ns, TOKEN)
     def post(self) -> Response:

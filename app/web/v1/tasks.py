@@ -85,6 +85,7 @@ def _wanted() -> task_listing.TaskQuery:
 @ns.route("/<task_id>")
 class Task(Route):
     policy = {"get": "novella:tasks:show", "delete": "novella:tasks:cancel"}
+    answers = {"get": (200, 304), "delete": (202,)}
 
     @ns.doc(params={"wait": "seconds (0 to 60) to wait for a change from the given ETag"})
     def get(self, task_id: str) -> Response:

@@ -1,0 +1,1 @@
+"""The API as an OpenAPI 3.1 document, made of what the routes declare about themselves."""

@@ -1,0 +1,72 @@
+"""The OpenAPI document: whole, valid, and made of the schemas that check requests."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from app.web.compute.actions import ACTIONS
+from tests.integration.web_fixtures import Site, seeded_database, site
+from tests.routes import endpoints
+
+__all__ = ["seeded_database", "site"]
+ACTION = "/compute/v2.1/servers/{server_id}/action"
+
+
+def document(site: Site) -> dict[str, Any]:
+    answer = site.get("/openapi.json", None)
+    assert answer.status_code == 200
+    assert answer.json["openapi"] == "3.1.0"
+    return answer.json  # type: ignore[no-any-return]
+
+
+def test_every_route_is_an_operation_with_its_parameters_and_statuses(site: Site) -> None:
+    paths = document(site)["paths"]
+    for endpoint in endpoints(site.app):
+        path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", endpoint.path)
+        operation = paths[path][endpoint.method.lower()]
+        given = {one["name"] for one in operation["parameters"] if one.get("in") == "path"}
+        assert given == set(endpoint.arguments), str(endpoint)
+        assert operation["summary"], str(endpoint)
+        assert "400" in operation["responses"], str(endpoint)
+        assert (operation.get("security") == []) == endpoint.is_public, str(endpoint)
+        assert ("requestBody" in operation) >= (endpoint.schema is not None), str(endpoint)
+    assert {"/healthz", "/readyz", "/metrics", "/openapi.json"} <= set(paths)
+
+
+def test_every_server_action_has_a_branch_of_its_own_with_its_schema(site: Site) -> None:
+    told = document(site)
+    content = told["paths"][ACTION]["post"]["requestBody"]["content"]["application/json"]
+    branches = [one["$ref"].rsplit("/", 1)[1] for one in content["schema"]["oneOf"]]
+    assert branches == [f"action.{name}" for name in sorted(ACTIONS)]
+    for name in ACTIONS:
+        assert list(told["components"]["schemas"][f"action.{name}"]["properties"]) == [name]
+
+
+def test_every_schema_is_one_and_every_reference_leads_somewhere(site: Site) -> None:
+    told = document(site)
+    for schema in told["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+    for reference in references(told):
+        here = told
+        for step in reference.removeprefix("#/").split("/"):
+            here = here[step]
+    names = [one["operationId"] for item in told["paths"].values() for one in item.values()]
+    assert len(set(names)) == len(names)
+
+
+def references(part: Any) -> list[str]:
+    if isinstance(part, list):
+        return [one for item in part for one in references(item)]
+    if not isinstance(part, dict):
+        return []
+    own = [part["$ref"]] if isinstance(part.get("$ref"), str) else []
+    return own + [one for item in part.values() for one in references(item)]
+
+
+def test_the_document_is_read_again_only_when_it_has_changed(site: Site) -> None:
+    first = site.get("/openapi.json", None)
+    again = site.get("/openapi.json", None, headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
