@@ -24,6 +24,7 @@ KIB_PER_MIB = 1024
 @ns.route("/v2.1/servers/<server_id>/diagnostics")
 class ServerDiagnostics(Route):
     policy = {"get": "os_compute_api:os-server-diagnostics"}
+    answers = {"get": (200, 409)}
 
     def get(self, server_id: str) -> Response:
         """Show what a running server uses: counted by its hypervisor, read just now."""

@@ -53,7 +53,7 @@ class ServerTags(Route):
 @ns.route("/v2.1/servers/<server_id>/tags/<tag>")
 class ServerTag(Route):
     policy = {"get": f"{_RULE}show", "put": f"{_RULE}update", "delete": f"{_RULE}delete"}
-    answers = {"put": (201, 204)}
+    answers = {"get": (204,), "put": (201, 204)}
 
     def get(self, server_id: str, tag: str) -> Response:
         """Say whether a server has a tag: 204, or 404."""

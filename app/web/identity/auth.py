@@ -17,6 +17,7 @@ from app.web.identity.tokens import Token
 from app.web.identity.versions import ns
 
 SUBJECT = "X-Subject-Token"
+_NAMED = {SUBJECT: {"in": "header", "description": "the token that this is about"}}
 
 
 def _document(held: Token) -> dict[str, object]:
@@ -40,7 +41,7 @@ def _subject(rule: str) -> tuple[str, Token]:
 class AuthTokens(Route):
     policy = {"get": policy.INSIDE, "delete": policy.INSIDE}
     public_methods = frozenset({"POST"})
-    answers = {"post": (201,)}
+    answers = {"post": (201,), "get": (200, 404), "delete": (204, 404)}
     keyless = "a token is no record, and a repeat has no project yet"
 
     @ns.doc(security=[])
@@ -51,11 +52,13 @@ class AuthTokens(Route):
         headers = {SUBJECT: context.web().tokens.issue(held), "Vary": "X-Auth-Token"}
         return answer(_document(held), 201, headers)
 
+    @ns.doc(params=_NAMED)
     def get(self) -> Response:
         """Look into a token, named by X-Subject-Token (HEAD only checks it)."""
         text, held = _subject("identity:validate_token")
         return answer(_document(held), 200, {SUBJECT: text, "Vary": "X-Auth-Token"})
 
+    @ns.doc(params=_NAMED)
     def delete(self) -> Response:
         """Give a token back: within two seconds it is void everywhere."""
         _, held = _subject("identity:revoke_token")

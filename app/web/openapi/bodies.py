@@ -8,8 +8,8 @@ from typing import Any
 from werkzeug.http import HTTP_STATUS_CODES
 
 from app.web.body import Schema, only
-from app.web.compute.actions import ACTIONS, VERSIONS, ServerAction
-from app.web.microversions import MIN, shown
+from app.web.compute.actions import ACTIONS, ANSWERS, VERSIONS, ServerAction
+from app.web.microversions import shown
 
 Json = dict[str, Any]
 JSON = "application/json"
@@ -94,10 +94,13 @@ class Bodies:
         for name, (_, schema, perform) in sorted(ACTIONS.items()):
             since, until = VERSIONS[name]
             chosen = schema if isinstance(schema, Schema) else schema(until)
-            told = " ".join((perform.__doc__ or "").split())
-            versions = "" if since == MIN else f" From {shown(since)}."
-            versions += f" Until {shown(until)}." if until != max(VERSIONS.values())[1] else ""
-            about = {"title": name, "description": told + versions}
+            about = {
+                "title": name,
+                "description": " ".join((perform.__doc__ or "").split()),
+                "x-since": shown(since),
+                "x-until": shown(until),
+                "x-answers": list(ANSWERS[name]),
+            }
             found.append(self._kept(f"action.{name}", {**about, **chosen.schema}))
         return found
 

@@ -34,6 +34,8 @@ def _refusals(view: Any, method: str, path: str) -> set[int]:
         return found | ({401} if path == "/metrics" else set())
     if not is_public(view, method):
         found |= {401, 403}
+    elif method == "post":
+        found.add(401)  # what its body shows instead of a token
     if service == "compute":
         found |= set(_COMPUTE)
     if "<" in path or has_body:
