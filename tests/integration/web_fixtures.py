@@ -199,7 +199,9 @@ def note_undeclared(app: Flask) -> set[str]:
 
     @app.after_request
     def note(response: Response) -> Response:
-        view = getattr(app.view_functions.get(request.endpoint or ""), "view_class", Route)
+        view = getattr(app.view_functions.get(request.endpoint or ""), "view_class", None)
+        if view is None or not issubclass(view, Route):
+            return response
         method = "get" if request.method == "HEAD" else request.method.lower()
         # What fails inside is a test's own doing: the database away, a broken part put in.
         if request.url_rule is None or not hasattr(view, method) or response.status_code >= 500:
