@@ -268,6 +268,12 @@ def finish(
     server.task_state = None
 
 
+def put_back(action: Action, server: Server) -> None:
+    """Have the server's columns be what they were before the request changed them."""
+    for column, value in action.args.get(BEFORE, {}).items():
+        setattr(server, column, value)
+
+
 def _drop_image(session: Session, image_id: str) -> None:
     """An image that will not get its data is deleted; web removes what of it came."""
     session.execute(

@@ -100,6 +100,8 @@ def forget(session: Session, name: str) -> None:
     remove is written off. Raises NotFound, and Conflict while it is up, or servers, claims, actions
     or clean-ups are its.
     """
+    # The cloud's row comes before any host's, as where aggregates change. A refusal undoes it.
+    session.execute(update(Cloud).values(hosts_forgotten=Cloud.hosts_forgotten + 1))
     if session.scalar(select(Host.forced_down).where(Host.name == name)):
         cleanups.write_off(session, name)  # before the host is locked: servers come first
     aggregates.host_forgotten(session, name)
@@ -122,7 +124,6 @@ def forget(session: Session, name: str) -> None:
             "deleted or moved instances. If it never comes back, force it down first."
         )
     session.execute(delete(Host).where(Host.name == name))
-    session.execute(update(Cloud).values(hosts_forgotten=Cloud.hosts_forgotten + 1))
 
 
 def _hosting(name: str) -> ColumnElement[bool]:

@@ -321,5 +321,7 @@ def check_unlocked(caller: Caller, server: Server) -> None:
 def pre_empt(session: Session, running: Action, server: Server, by: str) -> None:
     """End what runs, as cancelled; what its host may hold is the newcomer's to clean: a server
     keeps its host until that host has confirmed, or has become a cleanup."""
+    if running.stage_started_at is None:
+        actions.put_back(running, server)  # its host never began
     fault = Fault("pre_empted", f"taken over by a {by} of the same server")
     actions.finish(session, running, server, CANCELLED, fault)

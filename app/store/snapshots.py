@@ -70,7 +70,7 @@ def keep_none(session: Session, caller: Caller, server_id: str, backup_type: str
     """Accept a backup of which none is to be kept: it need not be made. Raises as `make`."""
     server = servers.hold(session, caller, server_id)
     servers.check(session, caller, server_id, servers.KINDS["createBackup"])
-    rotate(session, server_id, backup_type, 0)
+    rotate(session, server_id, backup_type, 0, caller.project_id)
     return server_locks.ended(session, caller, server, "createBackup")
 
 
@@ -92,20 +92,23 @@ def finished(session: Session, action: Action, found: Mapping[str, Any]) -> bool
         )
         .execution_options(synchronize_session=False),
     )
-    if made and action.args.get("backup_type"):
-        rotate(session, action.server_id, action.args["backup_type"], action.args["rotation"])
+    if made and (backup_type := action.args.get("backup_type")):
+        owner = session.get_one(Image, image_id).owner
+        rotate(session, action.server_id, backup_type, action.args["rotation"], owner)
     return made == 1
 
 
-def rotate(session: Session, server_id: str, backup_type: str, keep: int) -> None:
+def rotate(session: Session, server_id: str, backup_type: str, keep: int, owner: str) -> None:
     """Delete the server's oldest backups of that type, but for `keep` of them.
 
+    Only those of the project `owner`: what another says of its images is no reason to delete any.
     Their files go with the next upload: only web has the image store.
     """
     backups = session.scalars(
         select(Image)
         .where(
             Image.status.in_((images.ACTIVE, images.DEACTIVATED)),
+            Image.owner == owner,
             Image.protected.is_(False),
             Image.properties["image_type"].as_string() == "backup",
             Image.properties["instance_uuid"].as_string() == server_id,
@@ -122,7 +125,10 @@ def rotate(session: Session, server_id: str, backup_type: str, keep: int) -> Non
 def _properties(
     session: Session, caller: Caller, server: Server, wanted: WantedImage
 ) -> dict[str, Any]:
-    """Nova's: those of the server's image, what the new one is and of whom, the caller's own."""
+    """Nova's: those of the server's image, what the new one is and of whom, the caller's own.
+
+    The caller's own win, but for those that a rotation goes by: these are always true.
+    """
     base = plans.image_of(session, server)
     inherited = {
         name: value
@@ -138,6 +144,9 @@ def _properties(
         "user_id": caller.user_id,
         "owner_id": caller.project_id,
     }
+    true = {"instance_uuid": server.id}
     if wanted.backup_type is not None:
-        told["backup_type"] = wanted.backup_type
-    return {**inherited, **told, **wanted.metadata}
+        true |= {"image_type": "backup", "backup_type": wanted.backup_type}
+    elif wanted.metadata.get("image_type") == "backup":
+        true |= {"image_type": "snapshot"}
+    return {**inherited, **told, **wanted.metadata, **true}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
+from cryptography.fernet import InvalidToken
 from sqlalchemy.orm import Session
 
 from app import sealing
@@ -64,8 +65,15 @@ def _args(action: Action) -> dict[str, Any]:
     if file_name := action.args.get("file_name"):
         args["upload"] = asdict(_target(str(action.args["made_image"]), str(file_name)))
     if sealed := action.args.get(sealing.SEALED):
-        args |= sealing.opened(load_keys(settings().path("keys")), sealed)
+        args |= _opened(action, sealed)
     return args
+
+
+def _opened(action: Action, sealed: str) -> dict[str, Any]:
+    try:
+        return sealing.opened(load_keys(settings().path("keys")), sealed)
+    except InvalidToken as error:
+        raise Bug(f"the key that sealed a secret of action {action.id} is gone") from error
 
 
 def _target(image_id: str, file_name: str) -> ImageTarget:

@@ -10,6 +10,7 @@ from celery import Celery, Signature, chain
 from app import broker, logs
 from app.celery import publisher
 from app.config import settings
+from app.errors import Bug
 from app.models import Action, Host, Server
 from app.store import hosts
 from app.store.database import reading
@@ -80,7 +81,7 @@ def ring(actions: Sequence[Action]) -> None:
         for action in actions:
             if action.finished_at is None:
                 _send(_first_on_host(publisher(), action))
-    except AWAY as error:
+    except (*AWAY, Bug) as error:
         log.warning("could not ring; the sweep will", task_id=first.id, error=str(error))
 
 

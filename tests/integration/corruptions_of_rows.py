@@ -60,6 +60,11 @@ def used_too_high(on: Patient) -> Undo:
     return None
 
 
+def servers_miscounted(on: Patient) -> Undo:
+    on.sql("UPDATE hosts SET servers = servers + 3 WHERE name = 'n1'")
+    return None
+
+
 def allocation_lost(on: Patient) -> Undo:
     on.sql("DELETE FROM allocations WHERE server_id = :id", id=on.server_id)
     return None

@@ -24,6 +24,7 @@ from app.models import (
     Server,
     new_id,
 )
+from app.sealing import SEALED, seal
 from app.store import actions, addresses, claims, purging, ringing, sightings
 from app.store.actions import key_of
 from app.store.database import clock, engine, reading, transaction
@@ -90,6 +91,28 @@ def test_control_stages_are_not_rung_into_a_queue_of_over_500(here: Cloud) -> No
     due()
     ring.ring_due(Backlog())
     assert redis.llen("scheduler") == 2, "one message a request"
+
+
+def test_what_no_message_can_be_made_of_does_not_keep_others_back(here: Cloud) -> None:
+    who = caller(here)
+    made = create(here, who, add_image(here, who.project_id), count=2, ring=False)
+    add_host("n1", 1)
+    for server_id, _ in made:
+        with transaction() as session:
+            server = session.get_one(Server, server_id)
+            server.vm_state, server.host, server.launched_at = "active", "n1", 1.0
+            created = actions.unfinished(session, server_id)
+            assert created is not None
+            actions.finish(session, created, server, SUCCEEDED)
+    (broken, _), (sound, _) = made
+    secret = seal(["a key that is gone"], {"password": "p"})
+    args = {"user": "root", SEALED: secret}
+    lost = request(who, broken, "changePassword", **args)  # rings at once, and does not raise
+    request(who, sound, "stop", ring=False)
+    due(rings=0)
+    ring.ring_due(Backlog())
+    assert here.redis().llen("host-n1") == 1
+    assert here.action(lost).finished_at is None, "until its deadline"
 
 
 def test_a_queue_whose_length_cannot_be_told_is_rung(cloud: Cloud) -> None:

@@ -51,6 +51,7 @@ def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patient]:
 
 CORRUPTIONS = [
     Corruption("used_sum", rows.used_too_high, "host n1 used ram_mb is", safe=True),
+    Corruption("used_sum", rows.servers_miscounted, "host n1 servers is", safe=True),
     Corruption("no_allocation", rows.allocation_lost, "holds nothing there", safe=True),
     Corruption("allocation_size", rows.allocation_too_big, "vcpus 9", safe=True),
     Corruption("allocation_left", rows.allocation_of_a_deleted_server, "is deleted", safe=True),

@@ -11,6 +11,9 @@ import pytest
 
 from app.errors import TooLarge
 from app.images import store
+from app.models import Image
+from app.store import images
+from app.store.database import transaction
 from app.web.factory import create_app
 from tests.integration.web_fixtures import Site, adopt_settings
 
@@ -43,6 +46,18 @@ def test_an_upload_that_would_not_fit_is_refused_by_its_length(
     assert "1024000000 MiB must stay so" in put.text
     assert site.get(f"/image/v2/images/{image_id}").json["status"] == "queued"
     assert list((site.directory / "images").iterdir()) == []
+
+
+def test_an_upload_takes_the_room_that_a_rotation_freed(site: Site):
+    old = site.add_image()
+    with transaction() as session:  # as a rotation leaves it, where there is no image store
+        row = session.get_one(Image, old)
+        assert row.file_name is not None
+        kept = site.directory / "images" / row.file_name
+        row.status, row.deleted_at = images.DELETED, 1.0
+    assert kept.exists()
+    site.add_image()
+    assert not kept.exists()
 
 
 def test_an_upload_of_unknown_length_ends_where_the_room_does(small_disk: Path):

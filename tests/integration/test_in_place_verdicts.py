@@ -68,6 +68,21 @@ def test_a_rebuild_that_its_host_never_began_changes_nothing(site: Site) -> None
     assert (shown(site, server)["status"], shown(site, server)["name"]) == ("ACTIVE", "vm")
 
 
+def test_a_rebuild_that_a_reset_ends_before_it_began_changes_nothing(site: Site) -> None:
+    add_host()
+    server, image = site.built(), site.add_image()
+    before = shown(site, server)
+    for began, name in ((None, before["name"]), (1.0, "other")):
+        task = ask(site, server, {"rebuild": {"imageRef": image, "name": "other"}})
+        with database.transaction() as session:
+            session.get_one(Action, task).stage_started_at = began
+        reset = {"os-resetState": {"state": "active"}}
+        assert site.post(f"{SERVERS}/{server}/action", "admin", json=reset).status_code == 202
+        after = shown(site, server)
+        assert after["name"] == name
+        assert (after["image"] == before["image"]) == (began is None)
+
+
 def test_a_stopped_server_stays_stopped(site: Site) -> None:
     server, image = site.built(), site.add_image()
     site.set_server(server, vm_state="stopped")
@@ -102,6 +117,37 @@ def test_an_image_is_in_use_once_its_data_is_there_and_its_row_still_waits(site:
     site.delete(f"/image/v2/images/{images[0]['id']}")
     assert answer(task, found=FOUND, power_state=RUNNING) == ("failed", "image_gone")
     assert shown(site, server)["status"] == "ACTIVE"
+
+
+def test_a_rotation_deletes_backups_of_the_makers_project_only(site: Site) -> None:
+    server = site.built()
+    claims = {"image_type": "backup", "instance_uuid": server, "backup_type": "daily"}
+    foreign = site.add_image("other", **claims)
+    body = {"createBackup": {"name": "b", "backup_type": "daily", "rotation": 1}}
+    for _ in range(2):
+        assert answer(ask(site, server, body), found=FOUND) == ("succeeded", None)
+    assert len(site.get("/image/v2/images?name=b").json["images"]) == 1
+    body["createBackup"]["rotation"] = 0
+    ask(site, server, body)
+    assert site.get("/image/v2/images?name=b").json["images"] == []
+    assert site.get(f"/image/v2/images/{foreign}", "other").json["status"] == "active"
+
+
+def test_what_a_rotation_goes_by_is_not_the_callers_to_say(site: Site) -> None:
+    server = site.built()
+    lies = {"image_type": "backup", "instance_uuid": "another", "backup_type": "weekly", "a": "b"}
+    backup = {"name": "b", "backup_type": "daily", "rotation": 1, "metadata": lies}
+    for body in ({"createImage": {"name": "i", "metadata": lies}}, {"createBackup": backup}):
+        assert answer(ask(site, server, body), found=FOUND) == ("succeeded", None)
+    names = ("image_type", "instance_uuid", "backup_type", "a")
+    told = {
+        name: [site.get(f"/image/v2/images?name={name}").json["images"][0].get(n) for n in names]
+        for name in ("i", "b")
+    }
+    assert told == {
+        "i": ["snapshot", server, "weekly", "b"],
+        "b": ["backup", server, "daily", "b"],
+    }
 
 
 def test_what_a_restarted_host_does_leaves_the_server_what_it_was(site: Site) -> None:

@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event, select, text, update
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from app.domain.resources import Resources
+from app.errors import Unavailable
 from app.models import Action, Host, Server
 from app.scheduler.host_table import HostTable
-from app.store import claims, hosts, hosts_admin
+from app.store import aggregates, claims, hosts, hosts_admin
 from app.store.database import engine, reading, transaction
+from app.tasks.control import live_table
 from app.tasks.control.live_table import WHOLE_SECONDS, LiveTable
 from tests.asking import add_image, adopt, caller, create
 from tests.cloud import Cloud
@@ -140,6 +143,26 @@ def test_after_a_while_all_is_read_anew_whatever_the_marks_say(rows: Cloud) -> N
     assert look(table).ram_mb[0] == 8192
     time[0] += WHOLE_SECONDS + 1
     assert look(table).ram_mb[0] == 1
+
+
+def test_a_look_that_failed_half_way_is_made_again_whole(
+    rows: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with transaction() as session:
+        made = aggregates.add(session, "east", None)
+        aggregates.add_host(session, made.id, "n1")
+    table = LiveTable()
+    whole = live_table.aggregates_of
+
+    def lost(session: Session) -> None:
+        raise OperationalError("SELECT", {}, Exception("the connection was lost"))
+
+    monkeypatch.setattr(live_table, "aggregates_of", lost)
+    with pytest.raises(Unavailable):
+        look(table)
+    monkeypatch.setattr(live_table, "aggregates_of", whole)
+    seen = look(table)
+    assert [seen.aggregates.values[code] for code in seen.aggregates.codes] == [("east",), (), ()]
 
 
 @pytest.mark.parametrize("rows", ["postgresql"], indirect=True)

@@ -55,6 +55,8 @@ def _sums(use: Use) -> Iterator[Finding]:
         for name, used, summed in zip(NAMES, use.used, use.summed, strict=True)
         if used != summed
     ]
+    if use.servers != use.allocations:
+        wrong.append(f"servers is {use.servers}, its allocations are {use.allocations}")
     if wrong:
         fix = Fix("sets its use to the sum", partial(capacity.sum_up, host=use.host))
         subject = f"host {use.host}"

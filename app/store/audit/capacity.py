@@ -20,12 +20,17 @@ _WANTED = (Server.vcpus, Server.ram_mb, Server.disk_gb)
 
 @dataclass(frozen=True)
 class Use:
-    """A host's use as its row says, as its allocations sum up, and its limits."""
+    """A host's use as its row says, as its allocations sum up, and its limits.
+
+    `servers` is how many its row counts, `allocations` how many there are.
+    """
 
     host: str
     used: Size
     summed: Size
     limits: tuple[float, float, float]
+    servers: int
+    allocations: int
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,8 @@ class Held:
 def uses(session: Session) -> list[Use]:
     """Every host's use."""
     sums = [func.coalesce(func.sum(column), 0) for column in _HELD]
-    query: Any = select(Host, *sums).outerjoin(Allocation, Allocation.host == Host.name)
+    counted = func.count(Allocation.server_id)
+    query: Any = select(Host, *sums, counted).outerjoin(Allocation, Allocation.host == Host.name)
     rows = session.execute(query.group_by(Host.name).order_by(Host.name))
     return [
         Use(
@@ -56,8 +62,10 @@ def uses(session: Session) -> list[Use]:
             (host.used_vcpus, host.used_ram_mb, host.used_disk_gb),
             (int(vcpus), int(ram), int(disk)),
             limits(host),
+            host.servers,
+            int(count),
         )
-        for host, vcpus, ram, disk in rows
+        for host, vcpus, ram, disk, count in rows
     ]
 
 
@@ -121,7 +129,7 @@ def _unclaimed() -> Any:
 
 
 def sum_up(session: Session, host: str) -> bool:
-    """Set a host's use to the sum of its allocations.
+    """Set a host's use to the sum of its allocations, and count them.
 
     Whoever claims or frees something holds the host's row when it is committed, or waits for it.
     """
@@ -130,10 +138,15 @@ def sum_up(session: Session, host: str) -> bool:
         select(func.coalesce(func.sum(column), 0)).where(Allocation.host == host).scalar_subquery()
         for column in _HELD
     ]
+    counted = (
+        select(func.count()).select_from(Allocation).where(Allocation.host == host)
+    ).scalar_subquery()
     session.execute(
         update(Host)
         .where(Host.name == host)
-        .values(used_vcpus=summed[0], used_ram_mb=summed[1], used_disk_gb=summed[2])
+        .values(
+            used_vcpus=summed[0], used_ram_mb=summed[1], used_disk_gb=summed[2], servers=counted
+        )
     )
     return True
 

@@ -57,8 +57,7 @@ def failed(session: Session, action: Action, server: Server, fault: Fault) -> No
         return
     if action.kind == interfaces.ATTACH and fault.code not in UNUSABLE:
         interfaces.settled(session, action, plugged=False)
-    for column, value in action.args.get(actions.BEFORE, {}).items():
-        setattr(server, column, value)
+    actions.put_back(action, server)
     endings.failed(session, action, server, fault)
 
 

@@ -56,16 +56,19 @@ class LiveTable:
             found.forgotten != self._forgotten or any(one.name not in known for one in found.hosts)
         ):
             stale, found = True, hosts.changes_since(session, 0)
-        if stale:
-            self._table = HostTable([row(host, usable(host)) for host in found.hosts])
-            self._whole_at = now
-        else:
-            for host in found.hosts:
-                self._table.put(known[host.name], row(host, usable(host)))
-        if stale or found.aggregates_revision != self._aggregates:
-            self._table.set_aggregates(aggregates_of(session))
-            self._aggregates = found.aggregates_revision
+        # All is read before anything is kept: what fails half-way is looked for again.
+        rows = [row(host, usable(host)) for host in found.hosts]
+        regrouped = stale or found.aggregates_revision != self._aggregates
+        aggregates = aggregates_of(session) if regrouped else None
+        table = HostTable(rows) if stale else self._table
+        if not stale:
+            for one in rows:
+                table.put(known[one.name], one)
+        if aggregates is not None:
+            table.set_aggregates(aggregates)
+        self._table, self._whole_at = table, now if stale else self._whole_at
         self._mark, self._forgotten = found.mark, found.forgotten
+        self._aggregates = found.aggregates_revision
 
 
 @functools.cache

@@ -5,10 +5,14 @@ Copies are harmless: taking a due row moves its next ring on.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from celery import Signature, chain, current_app
 from sqlalchemy.orm import Session
 
 from app import logs
+from app.errors import NovellaError
 from app.models import Host
 from app.store import host_networking, hosts, plans, ringing
 from app.store.database import transaction
@@ -19,6 +23,8 @@ from app.tasks.workflow import SLOW
 log = logs.get(__name__)
 HELD_BACK_SECONDS = 5.0
 """Until what was not sent for want of room, in a queue or at a host, is looked at again."""
+_BROKEN = (NovellaError, AttributeError, LookupError, TypeError, ValueError)
+"""What rows that no message can be made of raise. What the database raises is none of these."""
 
 Requests = dict[tuple[str, str], list[str]]
 ForHosts = list[tuple[str, str, Signature]]
@@ -51,8 +57,9 @@ def _take(session: Session) -> tuple[Requests, ForHosts, list[str]]:
         if not publish.is_on_host(action):
             requests.setdefault((action.stage, action.request_id), []).append(action.id)
         elif action.id in sendable:
-            message = publish.host_stage(session, current_app, action, server)
-            for_hosts += [(action.id, action.stage, message)] if message else []
+            with _each_alone(server_id=server.id, task_id=action.id, stage=action.stage):
+                message = publish.host_stage(session, current_app, action, server)
+                for_hosts += [(action.id, action.stage, message)] if message else []
         else:
             held_back.append(action.id)
     return requests, for_hosts + _for_cleanups(session, reachable), held_back
@@ -64,10 +71,20 @@ def _for_cleanups(session: Session, reachable: list[str]) -> ForHosts:
     for cleanup in ringing.due_cleanups(session, reachable):
         host = session.get(Host, cleanup.host)
         if host is not None and messages.understands(host):
-            message = messages.for_cleanup(session, cleanup, host)
-            stage = publish.on_host(current_app, "destroy", message)
-            made.append((cleanup.id, metering.CLEANUP, stage))
+            with _each_alone(server_id=cleanup.server_id, host=host.name):
+                message = messages.for_cleanup(session, cleanup, host)
+                stage = publish.on_host(current_app, "destroy", message)
+                made.append((cleanup.id, metering.CLEANUP, stage))
     return made
+
+
+@contextmanager
+def _each_alone(**ids: str) -> Iterator[None]:
+    """One message that cannot be made must not keep all others back: its deadline ends it."""
+    try:
+        yield
+    except _BROKEN:
+        log.exception("no message can be made; others are sent", **ids)
 
 
 def _send(requests: Requests, for_hosts: ForHosts) -> None:
@@ -100,8 +117,9 @@ def ring_networking() -> None:
         for name in host_networking.due(session, reachable):
             host = session.get(Host, name)
             if host is not None and messages.understands(host):
-                message = messages.for_networking(session, host)
-                chains.append((name, publish.networking(current_app, message)))
+                with _each_alone(host=name):
+                    message = messages.for_networking(session, host)
+                    chains.append((name, publish.networking(current_app, message)))
     unsent = [name for name, _ in chains]
     try:
         for name, made in chains:

@@ -47,6 +47,7 @@ def _receive(
 ) -> None:
     directory = settings.path("images")
     abandoned = _check(settings, caller, image_id)
+    clear(settings)
     reserve = int(settings.image_store_free_gb * GIB)
     store.require_room(directory, incoming.length or 0, reserve)
     with store.draft(directory, image_id) as draft, ExitStack() as undo:
