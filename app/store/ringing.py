@@ -16,8 +16,8 @@ LIMIT = 200
 OVERDUE_LIMIT = 1000
 _AT_ONCE = 5000
 BACKOFF = (2.0, 4.0, 8.0, 16.0, 30.0)
-DISPATCHED = 32
-"""Unfinished slow actions that may be with one host; further rows wait in the database."""
+DISPATCHED, DISPATCHED_COPIES = 32, 8
+"""Unfinished builds and copies that may be with one host; further rows wait in the database."""
 
 
 def due_actions(session: Session, hosts: list[str]) -> list[tuple[Action, Server]]:
@@ -87,10 +87,12 @@ def due_cleanups(session: Session, hosts: list[str]) -> list[Cleanup]:
     )
 
 
-def dispatchable(session: Session, wanted: Sequence[Action], slow: list[str]) -> set[str]:
+def dispatchable(
+    session: Session, wanted: Sequence[Action], slow: list[str], most: int
+) -> set[str]:
     """Ids of those actions that may be with their host now.
 
-    Of slow ones that is the first DISPATCHED by acceptance that a host has not finished.
+    Of those at a `slow` stage that is the first `most` by acceptance that a host has not finished.
     """
     rows = session.execute(
         select(Action.host, Action.id)
@@ -104,7 +106,7 @@ def dispatchable(session: Session, wanted: Sequence[Action], slow: list[str]) ->
     first: dict[str, set[str]] = {}
     for host, action_id in rows:
         ahead = first.setdefault(str(host), set())
-        if len(ahead) < DISPATCHED:
+        if len(ahead) < most:
             ahead.add(action_id)
     return {
         action.id

@@ -96,3 +96,6 @@ HOST_EFFECTS = tuple(
 """The stages that hosts have a task for."""
 SLOW = sorted({step.name for flow in WORKFLOWS.values() for step in flow.steps if step.slow})
 """Stages that take long on their host: only so many of them are with it at once."""
+COPIES = ["snapshot"]
+"""Those that copy disks for hours: they are counted apart, so that no build waits for one."""
+BUILDS = [stage for stage in SLOW if stage not in COPIES]

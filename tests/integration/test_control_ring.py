@@ -25,7 +25,7 @@ from app.models import (
     new_id,
 )
 from app.sealing import SEALED, seal
-from app.store import actions, addresses, claims, purging, ringing, sightings
+from app.store import actions, addresses, claims, purging, ringing, sightings, snapshots
 from app.store.actions import key_of
 from app.store.database import clock, engine, reading, transaction
 from app.tasks import publish
@@ -91,6 +91,27 @@ def test_control_stages_are_not_rung_into_a_queue_of_over_500(here: Cloud) -> No
     due()
     ring.ring_due(Backlog())
     assert redis.llen("scheduler") == 2, "one message a request"
+
+
+def test_builds_do_not_wait_for_copies_of_disks(here: Cloud) -> None:
+    add_host("n1", 1)
+    who = caller(here, "admin")
+    image = add_image(here, who.project_id)
+    copied = create(here, who, image, count=ringing.DISPATCHED_COPIES + 2, ring=False)
+    for server_id, _ in copied:
+        with transaction() as session:
+            server = session.get_one(Server, server_id)
+            server.vm_state, server.host, server.launched_at = "active", "n1", 1.0
+            created = actions.unfinished(session, server_id)
+            assert created is not None
+            actions.finish(session, created, server, SUCCEEDED)
+            snapshots.make(session, who, server_id, snapshots.WantedImage("copy"))
+    _free_quota(who.project_id)
+    for server_id, _ in create(here, who, image, count=3, ring=False):
+        place(server_id, "n1")
+    due(rings=0)
+    ring.ring_due(Backlog())
+    assert here.redis().llen("host-n1") == ringing.DISPATCHED_COPIES + 3
 
 
 def test_what_no_message_can_be_made_of_does_not_keep_others_back(here: Cloud) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import threading
 import time
@@ -307,6 +308,31 @@ def test_a_snapshot_of_a_rescued_guest_is_one_of_its_own_disk(hypervisor: Hyperv
     driver.rescue(replace(plan, fence=6), never(), quiet)
     path = driver.snapshot(plan.server_id, 7, never(), quiet)
     assert virtual_size(path, "qcow2", 1 << 40) == ((1 << 30) if hypervisor.is_libvirt else MIB)
+
+
+def test_what_killed_snapshots_left_goes_with_the_next_one_or_in_time(hypervisor: Hypervisor):
+    if not hypervisor.is_libvirt:
+        pytest.skip("it leaves nothing")
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    running(driver, plan)
+    sid = plan.server_id
+    driver.snapshot(sid, 6, never(), quiet)
+    [folder] = hypervisor.folder.glob(f"*/hosts/n1/instances/{sid}")
+    left = [folder / name for name in (".snapshot-7.qcow2.part", "snapshot-6.qcow2")]
+    left[0].touch()
+    driver.tidy()
+    assert all(path.exists() for path in left), "their tasks may still run"
+    kept = driver.snapshot(sid, 8, never(), quiet)
+    assert not any(path.exists() for path in left)
+    driver.tidy()
+    assert kept.exists()
+    driver.stop(sid, 9, 0, never())
+    driver.tidy()
+    assert not kept.exists()
+    left[0].touch()
+    os.utime(left[0], (1.0, 1.0))
+    driver.tidy()
+    assert not left[0].exists()
 
 
 def test_a_snapshot_stands_alone_whatever_the_guest_does(hypervisor: Hypervisor):

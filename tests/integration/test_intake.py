@@ -22,6 +22,7 @@ from app.domain.message import (
     Outcome,
 )
 from app.domain.resources import Resources
+from app.errors import Cancelled
 from app.tasks.host.effects import Effects
 from app.tasks.host.intake import Intake
 from app.tasks.host.journal import Journal, Record
@@ -201,3 +202,32 @@ def test_a_rescued_guest_stays_rescued_over_its_hosts_restart_only(tmp_path: Pat
         guest = driver.find("s1")
         assert guest is not None
         assert guest.rescue == rescue
+
+
+def test_copies_of_disks_take_no_room_from_builds(tmp_path: Path) -> None:
+    room, never = Room(1), threading.Event()
+    cancelled = threading.Event()
+    cancelled.set()
+    with room.of("snapshot", never), room.of("build", never), room.of("stop", never):
+        for full in ("snapshot", "build", "rebuild"):
+            with pytest.raises(Cancelled), room.of(full, cancelled):
+                pass
+
+
+def test_a_copy_whose_worker_died_too_often_leaves_no_file(tmp_path: Path) -> None:
+    host = intake(tmp_path)
+    driver = host.effects.driver
+    assert host.handle(message("build"))
+    assert host.handle(message("resume"))
+    told = replace(message("snapshot", fence=6, action="a2"), kind="createImage")
+    record = Record("s1", told.key, told.kind)
+    host.journal.put(record)
+    path = driver.snapshot("s1", 6, threading.Event(), lambda percent, text: None)
+    for _ in range(2):
+        host.journal.start(record)  # and the worker died, twice
+        record = host.journal.get("s1") or record
+    answer = host.handle(told)
+    assert answer is not None
+    assert answer.fault is not None
+    assert answer.fault.code == "worker_died"
+    assert not path.exists()

@@ -18,7 +18,7 @@ from app.store import host_networking, hosts, plans, ringing
 from app.store.database import transaction
 from app.tasks import messages, metering, publish
 from app.tasks.control.backlog import Backlog
-from app.tasks.workflow import SLOW
+from app.tasks.workflow import BUILDS, COPIES
 
 log = logs.get(__name__)
 HELD_BACK_SECONDS = 5.0
@@ -51,7 +51,9 @@ def _take(session: Session) -> tuple[Requests, ForHosts, list[str]]:
     reachable = ringing.names_in_state(session, (hosts.UP, hosts.RECONCILING))
     due = ringing.due_actions(session, reachable)
     with_host = [pair for pair in due if publish.is_on_host(pair[0])]
-    sendable = ringing.dispatchable(session, [action for action, _ in with_host], SLOW)
+    there = [action for action, _ in with_host]
+    sendable = ringing.dispatchable(session, there, BUILDS, ringing.DISPATCHED)
+    sendable &= ringing.dispatchable(session, there, COPIES, ringing.DISPATCHED_COPIES)
     plans.look_ahead(session, [pair for pair in with_host if pair[0].id in sendable])
     for action, server in due:
         if not publish.is_on_host(action):

@@ -29,7 +29,7 @@ from app.tasks.control import reconcile as reconciling
 from app.tasks.control import schedule as scheduling
 from app.tasks.control import verdict
 from app.tasks.results import ActionFailed
-from app.tasks.workflow import SLOW
+from app.tasks.workflow import BUILDS
 
 log = logs.get(__name__)
 
@@ -205,7 +205,8 @@ def _host_signatures(moved: Sequence[Action]) -> dict[str, Any]:
         standing = actions.with_servers(session, list(stages))
         same = [pair for pair in standing if pair[0].stage == stages[pair[0].id]]
         plans.look_ahead(session, same)
-        sendable = ringing.dispatchable(session, [action for action, _ in same], SLOW)
+        there = [action for action, _ in same]
+        sendable = ringing.dispatchable(session, there, BUILDS, ringing.DISPATCHED)
         for action, server in same:
             if action.id in sendable:
                 found[action.id] = publish.host_stage(session, current_app, action, server)

@@ -13,7 +13,7 @@ from app.failpoints import reach
 from app.tasks.host.effects import Effects
 from app.tasks.host.journal import DONE as RECORD_DONE
 from app.tasks.host.journal import Journal, Record
-from app.tasks.host.room import MAX_SLOW, SLOW, Room
+from app.tasks.host.room import BUILDS, COPIES, MAX_COPIES, MAX_SLOW, Room
 from app.tasks.host.running import Running, RunningTasks
 from app.tasks.workflow import WORKFLOWS
 
@@ -75,7 +75,10 @@ class Intake:
                 os._exit(EXIT_SOFTWARE)
 
     def _is_full(self, stage: str) -> bool:
-        return stage in SLOW and self.tasks.of_stages(SLOW) >= MAX_SLOW
+        return any(
+            stage in kin and self.tasks.of_stages(kin) >= most
+            for kin, most in ((BUILDS, MAX_SLOW), (COPIES, MAX_COPIES))
+        )
 
     def _keep(self, outcome: Outcome) -> Outcome:
         """Remember what the journal could not take, while this process lives."""
@@ -139,6 +142,7 @@ class Intake:
         if task.cancel.is_set():
             raise Cancelled("a newer request took over")
         if record.starts >= MAX_STARTS - 1:
+            self._sweep(message)
             text = f"the worker died {record.starts} times while doing this"
             return self._failed(message, Fault("worker_died", text, retriable=True))
         try:
@@ -158,6 +162,15 @@ class Intake:
             return self._failed(message, Fault("bug", text, retriable=True))
         outcome = self._outcome(message, answer.result, power_state=answer.power_state)
         return replace(outcome, found=answer.found)
+
+    def _sweep(self, message: HostMessage) -> None:
+        """What tries that were killed have left is of no use when there is no further one."""
+        if message.key.stage not in COPIES:
+            return
+        try:
+            self.effects.driver.discard_snapshot(message.server_id, message.key.fence)
+        except HostFault as error:
+            log.warning("left a copy behind; it is tidied later", error=error.message)
 
     def _failed(self, message: HostMessage, fault: Fault) -> Outcome:
         log.warning("stage failed", stage=message.key.stage, code=fault.code, error=fault.message)

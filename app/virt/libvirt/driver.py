@@ -232,6 +232,7 @@ class LibvirtDriver:
         with TIDY:
             self.host.cache.tidy(self._settings.cache_keep_hours * 3600.0)
             self.host.networks.remove_unused()
+            snapshot.tidy(self.host)
             self.host.firewall.reassert()
 
     def secure(self, state: Networking) -> None:

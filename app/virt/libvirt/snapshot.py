@@ -17,11 +17,14 @@ from app.virt.libvirt import power
 from app.virt.libvirt.abilities import abilities
 from app.virt.libvirt.build import Host, check_cancel
 from app.virt.libvirt.child import run
+from app.virt.libvirt.connection import translated
 from app.virt.libvirt.guest import Domain
 from app.virt.libvirt.storage import settle
 
 CONVERT_SECONDS = 3500.0
 """A snapshot may take an hour; the file of one that takes longer is given up before that."""
+STALE_SECONDS = 86400.0
+"""No request lasts as long, so that a copy which is older is nobody's."""
 POLL_SECONDS = 0.5
 MIB = 1024 * 1024
 COPY, NAME, DISCARD = Step("snapshot.copy"), Step("snapshot.name"), Step("snapshot.discard")
@@ -30,11 +33,12 @@ COPY, NAME, DISCARD = Step("snapshot.copy"), Step("snapshot.name"), Step("snapsh
 def take(host: Host, server_id: str, fence: int, cancel: Event, report: Report) -> Path:
     """See the contract: a live copy by a backup job of QEMU's, else by qemu-img."""
     guest = power.committed(host, server_id, fence)
+    host.storage.drop_snapshots(server_id, fence)  # whoever made those has ended
     path = host.storage.snapshot(server_id, fence)
     if path.exists():
         return path
     check_cancel(cancel, server_id)
-    part = path.with_name(f".{path.name}.part")
+    part = _part(path)
     host.guests.ask("abort a job", server_id, _abort)  # of a try that was interrupted
     part.unlink(missing_ok=True)
     report(0, "copying the disk")
@@ -53,8 +57,25 @@ def take(host: Host, server_id: str, fence: int, cancel: Event, report: Report) 
 
 def discard(host: Host, server_id: str, fence: int) -> None:
     """See the contract."""
-    with DISCARD:
-        host.storage.snapshot(server_id, fence).unlink(missing_ok=True)
+    path = host.storage.snapshot(server_id, fence)
+    with DISCARD, translated("discard a snapshot", server_id):
+        path.unlink(missing_ok=True)
+        _part(path).unlink(missing_ok=True)
+
+
+def tidy(host: Host) -> None:
+    """Remove the copies of which no task knows any more: their workers died, and then came a newer
+    request or no further try."""
+    for server_id in host.storage.servers():
+        if not host.storage.snapshots(server_id):
+            continue
+        guest = host.guests.find(server_id)
+        newest = max(guest.fence, guest.applied) if guest is not None else 0
+        host.storage.drop_snapshots(server_id, newest, time.time() - STALE_SECONDS)
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
 
 
 def _is_live(host: Host, server_id: str) -> bool:

@@ -13,6 +13,7 @@ import re
 import shutil
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from app.virt.libvirt.connection import translated
 QEMU_IMG_SECONDS = 120
 GIB = 1024**3
 _FENCED = re.compile(r"(disk|config|rescue)-(\d+)\.(?:qcow2|iso)\Z")
+_SNAPSHOT = re.compile(r"\.?snapshot-(\d+)\.qcow2(?:\.part)?\Z")
 _OWNER = "owner.json"
 FOLDER, OVERLAY = Step("disk.folder"), Step("disk.overlay")
 NAME, CONFIG_DRIVE = Step("disk.name"), Step("disk.config-drive")
@@ -62,6 +64,20 @@ class Storage:
     def snapshot(self, server_id: str, fence: int) -> Path:
         """Where the copy of the disk made at `fence` lies until it is an image."""
         return self._folder(server_id) / f"snapshot-{fence}.qcow2"
+
+    def drop_snapshots(self, server_id: str, below: int, older_than: float = 0.0) -> None:
+        """Remove copies of the server's disk, unfinished ones too, that nobody will send any more:
+        of fences under `below`, and those not written since `older_than` (Unix time)."""
+        with translated("remove old snapshots", server_id):
+            for fence, path in self.snapshots(server_id):
+                with suppress(FileNotFoundError):
+                    if fence < below or path.stat().st_mtime < older_than:
+                        path.unlink()
+
+    def snapshots(self, server_id: str) -> list[tuple[int, Path]]:
+        """Copies of the server's disk that are here, unfinished ones too, with their fences."""
+        paths = self._folder(server_id).glob("*snapshot-*")
+        return [(int(found[1]), path) for path in paths if (found := _SNAPSHOT.match(path.name))]
 
     def console_log(self, server_id: str) -> Path:
         """Where the serial console is logged; older parts have `.0`, `.1` … added."""
