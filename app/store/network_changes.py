@@ -158,16 +158,29 @@ def own_subnet(session: Session, caller: Caller, subnet_id: str) -> Subnet:
 def change_subnet(session: Session, subnet: Subnet, values: Mapping[str, Any]) -> Subnet:
     """Change a subnet; guests learn of it when they start. Raises Conflict for a gateway in use."""
     gateway = values.get("gateway_ip", subnet.gateway_ip)
-    if gateway != subnet.gateway_ip and (_has_guests(session, subnet) or _leads(session, subnet)):
-        raise Conflict(
-            f"Gateway cannot be updated while ports use subnet {subnet.id}.",
-            code="GatewayIpInUse",
-        )
+    if gateway != subnet.gateway_ip:
+        # Nobody takes the new address meanwhile.
+        session.execute(select(Subnet.id).where(Subnet.id == subnet.id).with_for_update())
+        _check_gateway(session, subnet, gateway)
     for name, value in values.items():
         setattr(subnet, name, value)
     session.flush()
     session.refresh(subnet)
     return subnet
+
+
+def _check_gateway(session: Session, subnet: Subnet, gateway: str | None) -> None:
+    if _has_guests(session, subnet) or _leads(session, subnet):
+        raise Conflict(
+            f"Gateway cannot be updated while ports use subnet {subnet.id}.",
+            code="GatewayIpInUse",
+        )
+    theirs = select(Port.id).where(Port.subnet_id == subnet.id, Port.address == gateway)
+    if (port := session.scalar(theirs)) is not None:
+        raise Conflict(
+            f"Gateway ip {gateway} cannot be set: it is the address of port {port}.",
+            code="GatewayIpInUse",
+        )
 
 
 def _has_guests(session: Session, subnet: Subnet) -> bool:

@@ -99,13 +99,17 @@ def _with_ports(session: Session, caller: Caller, nics: Sequence[WantedNic]) -> 
         query = query.where(Port.project_id == caller.project_id)
     ports = {port.id: port for port in session.scalars(query)}
     found = []
-    for nic in nics:
+    for at, nic in enumerate(nics):
         if nic.port_id is None:
             found.append(nic)
             continue
         port = ports.get(nic.port_id)
         if port is None:
-            raise Invalid(f"Port id {nic.port_id} could not be found.", code="port_not_found")
+            raise Invalid(
+                f"Invalid input for field server.networks.{at}: Port id {nic.port_id} could not be "
+                "found.",
+                code="port_not_found",
+            )
         check_free(port)
         found.append(WantedNic(port.network_id, port.address, port.id, nic.tag))
     return found

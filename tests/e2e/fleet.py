@@ -88,6 +88,11 @@ def _guests(folder: Path) -> Iterator[int]:
             continue
 
 
+def _stays(network: Any) -> bool:
+    """Whether hosts lead a network out by themselves: such as the cloud's own, made to stay."""
+    return ET.fromstring(network.XMLDesc()).find("forward[@mode='nat']") is not None
+
+
 @dataclass
 class Fleet:
     """The cloud, its members and its users."""
@@ -126,7 +131,7 @@ class Fleet:
         connection = libvirt.open(uri)
         try:
             networks = connection.listAllNetworks()
-            bridges = [network.bridgeName() for network in networks]
+            bridges = [network.bridgeName() for network in networks if _stays(network)]
             domains = [domain.UUIDString() for domain in connection.listAllDomains()]
             dhcp = [
                 str(entry.get("mac"))

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from app.domain.networking import network_of
-from app.models import Network
+from app.models import Network, SecurityGroup, new_id
 from app.store import database
 from tests.integration.tenants import Tenant, quiet, seeded_database, site, tenants
 from tests.integration.web_fixtures import Site
@@ -96,6 +96,20 @@ def test_a_server_joins_and_leaves_groups_by_name_or_id(site: Site, alfa: Tenant
         assert ask(site, "POST", f"{server}/action", {action: {"name": "no"}}).status_code == 404
     absent = ask(site, "POST", f"{server}/action", {"removeSecurityGroup": {"name": "alfa-group"}})
     assert absent.status_code == 404
+
+
+def test_security_groups_beyond_a_thousand_are_listed_from_an_offset(
+    site: Site, alfa: Tenant
+) -> None:
+    with database.transaction() as session:
+        session.add_all(
+            SecurityGroup(id=new_id(), project_id=alfa.project_id, name=f"zz{number:04}")
+            for number in range(1001)
+        )
+    path = "os-security-groups?offset=1001&limit=1000"
+    names = [one["name"] for one in ask(site, "GET", path).json["security_groups"]]
+    assert names[-1] == "zz1000"
+    assert len(names) == len(set(names)) == 2  # the tenant has a group and its default besides
 
 
 def test_floating_addresses_as_nova_had_them(site: Site, alfa: Tenant) -> None:

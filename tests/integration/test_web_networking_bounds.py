@@ -122,6 +122,25 @@ def test_a_project_goes_while_a_host_owes_the_removal_of_its_server(site: Site, 
         assert session.scalars(select(Port.server_id).where(Port.project_id == project)).one()
 
 
+def test_a_gateway_is_never_a_port_s_address(api: Api) -> None:
+    network = api.make("network", name="own")["id"]
+    pool = {"start": "10.90.0.100", "end": "10.90.0.110"}
+    subnet = api.make("subnet", network_id=network, cidr="10.90.0.0/24", allocation_pools=[pool])
+    api.make("port", network_id=network, fixed_ips=[{"ip_address": "10.90.0.9"}])
+    taken = api.put("subnet", subnet["id"], gateway_ip="10.90.0.9")
+    refused(taken, 409, "GatewayIpInUse", "10.90.0.9")
+    free = api.put("subnet", subnet["id"], gateway_ip="10.90.0.8").json["subnet"]
+    assert free["gateway_ip"] == "10.90.0.8"
+
+
+@pytest.mark.parametrize("name", ["shared", "router:external", "is_default"])
+def test_only_administrators_change_what_is_for_all_even_to_what_it_is(api: Api, name: str) -> None:
+    made = api.make("network", name="own", **{name: False})  # what everybody gets
+    answer = api.put("network", made["id"], **{name: False})
+    refused(answer, 403, "PolicyNotAuthorized", name)
+    assert api.put("network", made["id"], name="mine").status_code == 200
+
+
 @pytest.fixture
 def guarded_site(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
     """A cloud whose operator reserves networks, and whose API has an address of its own."""

@@ -147,9 +147,15 @@ def test_each_project_has_the_default_group_with_neutron_s_rules(site: Site, alf
     assert [one[:2] for one in seen] == [
         ("egress", "IPv4"), ("egress", "IPv6"), ("ingress", "IPv4"), ("ingress", "IPv6"),
     ]  # fmt: skip
+    assert group["security_group_rules"] == rules
+    for rule in rules:
+        shown = site.get(f"{NETWORK}/security-group-rules/{rule['id']}", "alfa-member")
+        assert shown.json["security_group_rule"] == rule
     assert {remote for direction, _, remote in seen if direction == "ingress"} == {group["id"]}
     assert site.get(f"{NETWORK}/security-groups/{group['id']}", "bravo-member").status_code == 404
     assert group["id"] not in ids(site, "security-groups", {}, "bravo-member")
+    (foreign,) = listed(site, "security-groups", {"name": "default"}, "bravo-member")
+    assert foreign["id"] != group["id"]
     assert site.get(f"{NETWORK}/security-groups?marker=x", "alfa-member").status_code == 400
 
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
 from tools.tempest import features, results
+from tools.tempest.__main__ import update
+from tools.tempest.suite import end
 
 CLASS = "tempest.api.compute.test_a.B"
 TESTS = [f"{CLASS}.{name}[id-1,smoke]" for name in ("test_one", "test_two")]
@@ -60,3 +68,25 @@ def test_tests_without_an_option_are_left_out_until_their_feature_is_there() -> 
     assert set(features.left_out(without)) == set(features.WITHOUT_OPTION)
     assert all("shelve" in reason for reason in features.left_out(without).values())
     assert features.left_out(with_it) == {}
+
+
+@pytest.mark.parametrize(("real", "kept"), [(True, set()), (False, {"test_two"})])
+def test_only_real_hosts_make_a_test_no_longer_pass(
+    tmp_path: Path, real: bool, kept: set[str]
+) -> None:
+    page = tmp_path / "passing.txt"
+    page.write_text(f"{CLASS}.test_two\n{CLASS}.test_zero\n")
+    found = results.outcomes(TESTS, [ended(TESTS[0], "success"), ended(TESTS[1], "skip")])
+    update(page, TESTS, found, real=real)
+    now = {name.rpartition(".")[2] for name in page.read_text().split()}
+    assert now == {"test_zero", "test_one"} | kept
+
+
+def test_a_runner_that_ignores_its_end_is_killed() -> None:
+    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True)"
+    argv = [sys.executable, "-c", f"{deaf}; signal.pause()"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"1\n"
+        end(process, patience=0.2)
+        assert process.returncode == -9

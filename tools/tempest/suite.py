@@ -32,6 +32,16 @@ def environment() -> Path:
     return found
 
 
+def end(process: subprocess.Popen[bytes], patience: float = 30.0) -> None:
+    """End a process, by force when it takes longer than `patience` seconds."""
+    process.terminate()
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 @dataclass(frozen=True)
 class Suite:
     """A workspace: stestr's settings and `etc/tempest.conf` in `folder`."""
@@ -85,8 +95,7 @@ class Suite:
                     check=True,
                 )
             finally:
-                running.terminate()
-                running.wait(30)
+                end(running)
         return list(json.loads(results.read_text()))
 
     def _stestr(self, *args: str) -> str:

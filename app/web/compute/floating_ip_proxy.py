@@ -19,7 +19,7 @@ from app.web.api import Route, documented
 from app.web.body import parsed, raw
 from app.web.compute import network_schemas
 from app.web.compute.actions import register
-from app.web.compute.until import ADDRESSES, PROXIES, until
+from app.web.compute.ranges import ADDRESSES, PROXIES, routed
 from app.web.compute.versions import ns
 
 _RULE = "os_compute_api:os-floating-ips:"
@@ -54,7 +54,7 @@ class Pools(Route):
 
     def get(self) -> Response:
         """List the networks that have floating addresses; until 2.35."""
-        until(PROXIES)
+        routed(until=PROXIES)
         with reading() as session:
             names = [one.name for one in _pools(session)]
         return answer({"floating_ip_pools": [{"name": name} for name in names]})
@@ -66,7 +66,7 @@ class FloatingIps(Route):
 
     def get(self) -> Response:
         """List the project's floating addresses; until 2.35."""
-        until(PROXIES)
+        routed(until=PROXIES)
         wanted = Listing(filters={"project_id": [context.caller().project_id]})
         with reading() as session:
             found = networks.listed(session, context.caller(), FloatingIp, wanted)
@@ -76,7 +76,7 @@ class FloatingIps(Route):
     @documented(ns, network_schemas.FLOATING)
     def post(self) -> Response:
         """Get a floating address, of a pool by name or id or of the first; until 2.35."""
-        until(PROXIES)
+        routed(until=PROXIES)
         given = network_schemas.FLOATING.check(parsed() if raw() else {})
         pool = given.get("pool")
 
@@ -103,7 +103,7 @@ class OneFloatingIp(Route):
 
     def get(self, floatingip_id: str) -> Response:
         """Show a floating address; until 2.35."""
-        until(PROXIES)
+        routed(until=PROXIES)
         with reading() as session:
             found = networks.get(session, context.caller(), FloatingIp, floatingip_id)
             shown = _views(session, [found])[0]
@@ -111,7 +111,7 @@ class OneFloatingIp(Route):
 
     def delete(self, floatingip_id: str) -> Response:
         """Give a floating address back; until 2.35."""
-        until(PROXIES)
+        routed(until=PROXIES)
         with transaction() as session:
             floating_ips.remove(session, context.caller(), floatingip_id)
         return nothing(202)

@@ -13,7 +13,7 @@ from app.store.networks import Listing
 from app.web import context
 from app.web.answers import answer
 from app.web.api import Route
-from app.web.compute.until import PROXIES, until
+from app.web.compute.ranges import PROXIES, routed
 from app.web.compute.versions import ns
 
 _EMPTY = (
@@ -53,7 +53,7 @@ class Networks(Route):
 
     def get(self) -> Response:
         """List networks by their names; until 2.35."""
-        until(PROXIES)
+        routed(until=PROXIES)
         return answer({"networks": [_shown(row) for row in _all()]})
 
 
@@ -63,7 +63,7 @@ class OneNetwork(Route):
 
     def get(self, network_id: str) -> Response:
         """Show a network by its name; until 2.35."""
-        until(PROXIES)
+        routed(until=PROXIES)
         return answer({"network": _shown(_one(network_id))})
 
 
@@ -73,7 +73,7 @@ class TenantNetworks(Route):
 
     def get(self) -> Response:
         """List networks by their names; until 2.35."""
-        until(PROXIES)
+        routed(until=PROXIES)
         return answer({"networks": [_tenant(row) for row in _all()]})
 
 
@@ -83,5 +83,5 @@ class OneTenantNetwork(Route):
 
     def get(self, network_id: str) -> Response:
         """Show a network by its name; until 2.35."""
-        until(PROXIES)
+        routed(until=PROXIES)
         return answer({"network": _tenant(_one(network_id))})

@@ -218,7 +218,8 @@ def _groups(
     try:
         found = groups.named(session, caller.project_id, asked or [DEFAULT_GROUP])
     except NotFound as error:
-        raise Invalid(error.message) from error
+        field = "Invalid input for field server.security_groups"
+        raise Invalid(f"{field}: {error.message}", code=error.code) from error
     return found if any(nic.port_id is None for nic in nics) else ()
 
 

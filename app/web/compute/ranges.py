@@ -10,6 +10,10 @@ from app.errors import Invalid, NotFound
 from app.web import context
 
 Version = tuple[int, int]
+PROXIES = (2, 36)
+"""From this version on, Compute does not speak for Network."""
+ADDRESSES = (2, 43)
+"""The last one with the actions about addresses: a registered action's `until` is its last."""
 STRICT = (2, 75)
 """From this version on, Nova refuses query parameters that it does not know, in most lists."""
 STRICT_EVERYWHERE = (2, 102)

@@ -19,8 +19,8 @@ from app.web.answers import answer, nothing
 from app.web.api import Route, documented
 from app.web.body import body
 from app.web.compute import network_schemas
+from app.web.compute.ranges import PROXIES, routed
 from app.web.compute.security_groups import rule, shown
-from app.web.compute.until import PROXIES, until
 from app.web.compute.versions import ns
 from app.web.network import values
 from app.web.network.groups import ensure_default
@@ -36,7 +36,7 @@ class SecurityGroups(Route):
     @ns.doc(params={"limit": "so many at most", "offset": "so many are left out"})
     def get(self) -> Response:
         """List security groups; until 2.35."""
-        until(PROXIES)
+        routed(until=PROXIES)
         limit, offset = query.limit(), query.number("offset", 0)
         caller = context.caller()
         everybody = caller.is_admin and bool(query.flag("all_tenants"))
@@ -44,7 +44,7 @@ class SecurityGroups(Route):
         with reading() as session:
             wanted = Listing(
                 filters={} if everybody else {"project_id": [caller.project_id]},
-                page=Page(query.PAGE_LIMIT),
+                page=Page(offset + limit),
                 sort_key="name",
             )
             found = networks.listed(session, caller, SecurityGroup, wanted)
@@ -54,7 +54,7 @@ class SecurityGroups(Route):
     @documented(ns, network_schemas.GROUP)
     def post(self) -> Response:
         """Make a security group; until 2.35."""
-        until(PROXIES)
+        routed(until=PROXIES)
         given = body(network_schemas.GROUP)["security_group"]
 
         def work(session: Session) -> Response:
@@ -75,7 +75,7 @@ class OneSecurityGroup(Route):
 
     def get(self, security_group_id: str) -> Response:
         """Show a security group; until 2.35."""
-        until(PROXIES)
+        routed(until=PROXIES)
         ensure_default()
         with reading() as session:
             found = networks.get(session, context.caller(), SecurityGroup, security_group_id)
@@ -85,7 +85,7 @@ class OneSecurityGroup(Route):
     @documented(ns, network_schemas.GROUP)
     def put(self, security_group_id: str) -> Response:
         """Change a security group's name and description; until 2.35."""
-        until(PROXIES)
+        routed(until=PROXIES)
         given = body(network_schemas.GROUP)["security_group"]
         changes = {"name": given["name"], "description": given["description"]}
         with transaction() as session:
@@ -99,7 +99,7 @@ class OneSecurityGroup(Route):
 
     def delete(self, security_group_id: str) -> Response:
         """Remove a security group that nothing is in; until 2.35."""
-        until(PROXIES)
+        routed(until=PROXIES)
         with transaction() as session:
             try:
                 security_groups.remove(session, context.caller(), security_group_id)
@@ -115,7 +115,7 @@ class SecurityGroupRules(Route):
     @documented(ns, network_schemas.RULE)
     def post(self) -> Response:
         """Let more in; until 2.35."""
-        until(PROXIES)
+        routed(until=PROXIES)
         given = _rule_of(body(network_schemas.RULE)["security_group_rule"])
 
         def work(session: Session) -> Response:
@@ -137,7 +137,7 @@ class OneSecurityGroupRule(Route):
 
     def delete(self, security_group_rule_id: str) -> Response:
         """Let less in; until 2.35."""
-        until(PROXIES)
+        routed(until=PROXIES)
         with transaction() as session:
             security_groups.remove_rule(session, context.caller(), security_group_rule_id)
         return nothing(202)
