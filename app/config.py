@@ -45,6 +45,8 @@ class Settings:
     tls_ca: Path | None = None
     trusted_proxies: int = 0
     auth: str = "identity"
+    policy_file: Path | None = None
+    extensions: str = ""
     region: str = "RegionOne"
     token_seconds: int = 3600
     body_limit: int = 112 * 1024

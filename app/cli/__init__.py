@@ -20,6 +20,7 @@ _COMMANDS = {
     "host": ("app.cli.host", "host"),
     "task": ("app.cli.task", "task"),
     "status": ("app.cli.status", "status"),
+    "policy": ("app.web.policy.commands", "command"),
     "doctor": ("app.cli.doctor.commands", "doctor"),
     "simulate": ("app.cli.simulate.commands", "simulate"),
     "backup": ("app.cli.backup.commands", "backup"),

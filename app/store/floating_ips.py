@@ -9,7 +9,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from app.domain.caller import Caller
-from app.errors import Conflict, Forbidden, Invalid, NotFound
+from app.errors import Conflict, Invalid, NotFound
 from app.models import FloatingIp, Network, Port, Router, new_id
 from app.store import addresses, host_networking, network_quotas, networks
 from app.store.addresses import Wanted
@@ -28,8 +28,6 @@ def add(session: Session, caller: Caller, values: Mapping[str, Any]) -> Floating
             code="BadRequest",
         )
     chosen = values.get("address")
-    if chosen and not caller.is_admin:
-        raise Forbidden("(rule:create_floatingip:floating_ip_address) is disallowed by policy")
     network_quotas.check(session, values["project_id"], "floatingip", FloatingIp)
     subnet, address = _free(session, network.id, Wanted(chosen, values.get("subnet_id")))
     row = FloatingIp(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import select
@@ -51,24 +51,6 @@ def add(
     security_groups.join(session, [port.id], joined)
     session.refresh(port)
     return port
-
-
-OWNERS_ONLY = {
-    "mac": "mac_address",
-    "address_pairs": "allowed_address_pairs",
-    "port_security_enabled": "port_security_enabled",
-}
-"""What would harm other projects' guests on a shared network."""
-
-
-def check_owner(
-    session: Session, caller: Caller, network_id: str, verb: str, columns: Iterable[str]
-) -> None:
-    """Raises Forbidden for what only administrators and a network's owner set on its ports."""
-    network = networks.get(session, caller, Network, network_id)
-    guarded = [name for column, name in OWNERS_ONLY.items() if column in columns]
-    if guarded and not caller.is_admin and network.project_id != caller.project_id:
-        raise Forbidden(f"(rule:{verb}_port:{guarded[0]}) is disallowed by policy")
 
 
 def check_device(
@@ -195,7 +177,6 @@ def change(
             f"Unable to complete operation on port {port.id}: server {port.server_id} uses it.",
             code="PortInUse",
         )
-    check_owner(session, caller, port.network_id, "update", values)
     check_device(caller, "update", values, port)
     if "mac" in values and values["mac"] != port.mac:
         _mac(session, port.network_id, values["mac"])

@@ -71,7 +71,7 @@ def page(session: Session, caller: Caller, wanted: ServerQuery) -> list[Server]:
 
 def _scope(caller: Caller, wanted: ServerQuery) -> Select[Server]:
     query = select(Server)
-    if not caller.is_admin or not wanted.all_projects:
+    if not wanted.all_projects:
         return query.where(Server.project_id == caller.project_id)
     if wanted.project_id is not None:
         return query.where(Server.project_id == wanted.project_id)

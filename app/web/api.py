@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import Response, request
@@ -36,6 +36,8 @@ class Route(Resource):
     `policy`: the rule for each method that needs a token (`app.web.policy`); a test sees to it.
     `answers`: by method, its statuses where they are not the usual ones, and those that no other
     route of the kind has; none when it only refuses. What `app.web.openapi` tells.
+    `asks`: by method, the rules that its handler asks besides; tests see to that, too.
+    `extended`: the methods that show servers whole, with the fields that other packages add.
     """
 
     public = False
@@ -45,6 +47,8 @@ class Route(Resource):
     keyless = ""
     policy: Mapping[str, str] = {}
     answers: Mapping[str, tuple[int, ...]] = {}
+    asks: Mapping[str, Sequence[str]] = {}
+    extended: Sequence[str] = ()
 
     def dispatch_request(self, *args: Any, **kwargs: Any) -> Any:
         """The resource's method; a POST that was answered under its key gets that answer."""

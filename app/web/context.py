@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from flask import current_app, g, request
-from oslo_policy.policy import Enforcer
 
 from app.config import Settings
 from app.domain.caller import Caller
 from app.errors import Unauthorized
 from app.web.identity.tokens import KeyRing, Token, Tokens
+from app.web.policy.judge import Judge
 from app.web.v1.watcher import Watcher
+
+if TYPE_CHECKING:
+    from app.web.extending.loading import Extensions
 
 
 @dataclass
@@ -24,8 +27,9 @@ class Web:
     keys: KeyRing
     tokens: Tokens
     watcher: Watcher
-    enforcer: Enforcer
+    judge: Judge
     reserved: list[IPv4Network]
+    extensions: Extensions
     noauth: dict[str, Token] = field(default_factory=dict)
 
 

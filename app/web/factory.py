@@ -23,7 +23,9 @@ from app.web import (
 )
 from app.web.api import make_api
 from app.web.context import Web
+from app.web.extending import installed, loading
 from app.web.identity.tokens import KeyRing, Revocations, Revoked, Tokens
+from app.web.policy.judge import Judge
 from app.web.v1 import views
 from app.web.v1.watcher import Sight, Watcher
 
@@ -41,11 +43,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False  # its redirects fall through RESTX's error handling
     app.config["RESTX_MASK_SWAGGER"] = False
-    app.extensions["novella"] = _parts(settings)
+    extensions = extensions_of(settings)
+    app.extensions["novella"] = _parts(settings, extensions)
     filters.install(app)
     metrics.install(app, settings)
     app.register_error_handler(Exception, errors.handle)
-    make_api(_namespaces()).init_app(app)
+    make_api([*_namespaces(), installed.namespace(extensions)]).init_app(app)
     if settings.trusted_proxies > 0:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
@@ -54,7 +57,16 @@ def create_app(settings: Settings | None = None) -> Flask:
     return app
 
 
-def _parts(settings: Settings) -> Web:
+def extensions_of(settings: Settings) -> loading.Extensions:
+    """What other packages add. Raises Invalid, with the entry point's name, for a wrong one."""
+    from app.web.compute import actions, versions
+
+    _namespaces()  # now all routes and actions are there
+    urls = [url for _, several, _, _ in versions.ns.resources for url in several]
+    return loading.load(settings, actions.ACTIONS, [url.removeprefix("/v2.1") for url in urls])
+
+
+def _parts(settings: Settings, extensions: loading.Extensions) -> Web:
     keys = KeyRing(settings.path("keys"))
     return Web(
         settings=settings,
@@ -62,8 +74,9 @@ def _parts(settings: Settings) -> Web:
         tokens=Tokens(keys, Revocations(_revoked), settings.token_seconds),
         # Some threads always remain for requests that do not wait.
         watcher=Watcher(_look, max(1, settings.web_threads - SPARE_THREADS)),
-        enforcer=policy.make_enforcer(),
         reserved=reserved_networks.of_settings(settings),
+        judge=Judge.of(settings, {**policy.RULES, **extensions.rules}),
+        extensions=extensions,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from dataclasses import replace
 from typing import Any
 
 from flask import Flask, Response, current_app, g, request
@@ -67,7 +68,9 @@ def _authenticate() -> None:
         if not text:
             raise Unauthorized(DENIED)
         g.token = context.web().tokens.read(text)
-    g.caller = g.token.caller(context.request_id())
+    context.web().judge.refresh()
+    caller = g.token.caller(context.request_id())
+    g.caller = replace(caller, administers=policy.is_admin(caller))
     logs.bind(project_id=g.caller.project_id, user_id=g.caller.user_id)
     if not g.caller.project_id and context.service() != "identity":
         raise Forbidden(

@@ -15,12 +15,17 @@ from app import logs, tls
 from app.config import settings
 from app.errors import NovellaError
 from app.web import heap
+from app.web.factory import extensions_of
 from app.web.image import uploads
+from app.web.policy import RULES
+from app.web.policy.judge import Judge
 from app.web.tls import Contexts
 
 try:
     _settings = settings()
     tls.check(_settings)
+    # What is wrong ends the start here, and not worker after worker.
+    Judge.of(_settings, {**RULES, **extensions_of(_settings).rules})
 except NovellaError as error:
     sys.exit(f"web: {error.message}")
 

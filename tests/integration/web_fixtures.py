@@ -19,9 +19,12 @@ from werkzeug.test import TestResponse
 from app.config import Settings, load
 from app.models import Action, Network, Project, Role, RoleAssignment, Server, User
 from app.store import database, identity, migrations, seed
+from app.web import policy
 from app.web.api import Route
+from app.web.body import parsed
 from app.web.factory import create_app
 from app.web.openapi import statuses
+from app.web.policy import routes
 from tests.asking import forget_process_state
 
 PASSWORDS = {"admin": "admin-password", "novella": "novella-password"}
@@ -180,11 +183,31 @@ def adopt_settings(monkeypatch: pytest.MonkeyPatch, directory: Path, **more: str
     return load()
 
 
+def hold_to_declared(app: Flask) -> None:
+    """Let no route ask a rule that it does not declare: `novella policy list` goes by that."""
+    judge = app.extensions["novella"].judge
+    judged = judge.allows
+    guards = {(guard.method, guard.path): guard.rules for guard in routes.guards(app)}
+
+    def allows(rule: str, target: Any, credentials: Any) -> bool:
+        method = "GET" if request.method == "HEAD" else request.method
+        path = str(request.url_rule)
+        declared = {policy.IS_ADMIN, *guards.get((method, path), ())}
+        if rule not in declared and path.endswith("/servers/<server_id>/action"):
+            for name in parsed():
+                declared |= set(guards.get((method, f"{path} ({name})"), ()))
+        assert rule in declared, f"{request.method} {request.url_rule} asks {rule} undeclared"
+        return judged(rule, target, credentials)
+
+    judge.allows = allows
+
+
 @pytest.fixture
 def site(tmp_path: Path, seeded_database: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """An application with the users admin, novella and other, each on a project of its own."""
     shutil.copy(seeded_database, tmp_path / "novella.sqlite")
     made = Site(create_app(adopt_settings(monkeypatch, tmp_path)), tmp_path)
+    hold_to_declared(made.app)
     made.add_user("other")
     undeclared = note_undeclared(made.app)
     yield made

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from oslo_policy import policy as oslo_policy
 
@@ -11,25 +9,21 @@ from app.config import Settings
 from app.web import policy
 from app.web.compute.actions import ACTIONS
 from app.web.factory import create_app
-from app.web.filters import SERVICES
-
-
-def guarded() -> Iterator[tuple[str, str, str | None]]:
-    """(path, method, rule) of every method that needs a token."""
-    app = create_app(Settings())
-    for rule in app.url_map.iter_rules():
-        view = getattr(app.view_functions[rule.endpoint], "view_class", None)
-        if view is None or rule.rule.split("/")[1] not in SERVICES or view.public:
-            continue
-        for method in view.methods - set(view.public_methods):
-            yield rule.rule, method, view.policy.get(method.lower())
+from app.web.policy import routes
+from app.web.policy.judge import enforcer
 
 
 def test_every_method_of_every_route_names_a_registered_rule() -> None:
     known = {*policy.RULES, policy.INSIDE}
-    found = list(guarded())
-    assert len(found) > 20
-    assert [one for one in found if one[2] not in known] == []
+    found = list(routes.guards(create_app(Settings())))
+    assert len(found) > 200
+    assert [one for one in found if one.rule not in known] == []
+    assert [one for one in found if one.rule == policy.INSIDE and not one.asks] == []
+
+
+def test_every_rule_is_asked_somewhere_and_what_is_asked_is_a_rule() -> None:
+    asked = set(routes.by_rule(create_app(Settings())))
+    assert asked == set(policy.RULES) - set(policy.base.RULES)
 
 
 def test_every_server_action_names_a_registered_rule() -> None:
@@ -37,7 +31,7 @@ def test_every_server_action_names_a_registered_rule() -> None:
 
 
 def test_the_rules_parse_and_refer_only_to_each_other() -> None:
-    assert policy.make_enforcer().check_rules(raise_on_violation=True)
+    assert enforcer(policy.RULES).check_rules(raise_on_violation=True)
 
 
 @pytest.mark.parametrize(
@@ -52,16 +46,16 @@ def test_the_rules_parse_and_refer_only_to_each_other() -> None:
     ],
 )
 def test_nova_s_defaults_hold(role: str, rule: str, allowed: bool) -> None:
-    enforcer = policy.make_enforcer()
+    judged = enforcer(policy.RULES)
     roles = ["admin", "member", "reader"] if role == "admin" else [role]
     roles = ["member", "reader"] if role == "member" else roles
     about = {"project_id": "p", "user_id": "u"}
-    assert enforcer.enforce(rule, about, {**about, "roles": roles}) is allowed
+    assert judged.enforce(rule, about, {**about, "roles": roles}) is allowed
     elsewhere = {"project_id": "other", "user_id": "u"}
-    assert enforcer.enforce(rule, elsewhere, {**about, "roles": roles}) is (role == "admin")
+    assert judged.enforce(rule, elsewhere, {**about, "roles": roles}) is (role == "admin")
 
 
 def test_an_unknown_rule_fails_closed() -> None:
-    enforcer = policy.make_enforcer()
-    assert not enforcer.enforce("no such rule", {}, {"roles": ["admin"]})
-    assert isinstance(enforcer, oslo_policy.Enforcer)
+    judged = enforcer(policy.RULES)
+    assert not judged.enforce("no such rule", {}, {"roles": ["admin"]})
+    assert isinstance(judged, oslo_policy.Enforcer)

@@ -1,12 +1,12 @@
 """Server actions: `POST /servers/{id}/action`, one function per action, registered by name.
 
-A third party adds its own through the entry point group `novella.server_actions`, whose
-objects are called with `register`.
+Other packages add theirs through the entry point group `novella.server_actions`
+(`app.web.extending`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flask import Response
@@ -24,16 +24,33 @@ from app.web.api import Route, documented
 from app.web.body import Schema, parsed
 from app.web.compute import schemas
 from app.web.compute.versions import ns
+from app.web.extending import installed
 from app.web.microversions import shown
 from app.web.policy import INSIDE, allows, require
 
+_LOCKING = "os_compute_api:os-lock-server:"
+_OVERRIDE = f"{_LOCKING}unlock:unlock_override"
 Perform = Callable[[str, Any], Response]
+Range = tuple[tuple[int, int], tuple[int, int]]
 Versioned = Callable[[tuple[int, int]], Schema]
 ACTIONS: dict[str, tuple[str, Schema | Versioned, Perform]] = {}
-VERSIONS: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {}
+VERSIONS: dict[str, Range] = {}
 """The first and the last microversion of actions that not all of them have."""
 ANSWERS: dict[str, tuple[int, ...]] = {}
 """What each answers when all is well."""
+ASKS: dict[str, Sequence[str]] = {}
+"""The rules that each asks besides its own."""
+_ASKING: dict[Perform, Sequence[str]] = {}
+
+
+def asking(*rules: str) -> Callable[[Perform], Perform]:
+    """Say, below `register`, which rules an action asks besides its own."""
+
+    def decorate(function: Perform) -> Perform:
+        _ASKING[function] = rules
+        return function
+
+    return decorate
 
 
 def register(
@@ -55,6 +72,7 @@ def register(
         ACTIONS[name] = (rule, schema, function)
         VERSIONS[name] = (since, until)
         ANSWERS[name] = answers
+        ASKS[name] = _ASKING.get(function, ())
         return function
 
     return decorate
@@ -70,15 +88,22 @@ class ServerAction(Route):
         """Do one thing to a server: what its body names."""
         given = schemas.ACTION.check(parsed())
         name = next(iter(given))
-        if name not in ACTIONS:
-            raise Invalid(f"There is no such action: {name[:64]}")
-        rule, schema, perform = ACTIONS[name]
+        rule, schema, perform, (since, until) = _action(name)
         require(rule)
-        since, until = VERSIONS[name]
         if not since <= context.version() <= until:
             raise NotFound(f"The action {name} is of versions {shown(since)} to {shown(until)}")
         checked = schema if isinstance(schema, Schema) else schema(context.version())
         return perform(server_id, checked.check(given)[name])
+
+
+def _action(name: str) -> tuple[str, Schema | Versioned, Perform, Range]:
+    """Its rule, schema, function, and first and last microversion. Raises Invalid for none."""
+    if name in ACTIONS:
+        return *ACTIONS[name], VERSIONS[name]
+    if (one := context.web().extensions.actions.get(name)) is None:
+        raise Invalid(f"There is no such action: {name[:64]}")
+    versions = (one.since, one.until)
+    return one.rule.name, installed.schema_of(one), installed.performer(one), versions
 
 
 def accept_kind(server_id: str, kind: str, args: dict[str, Any] | None = None) -> Response:
@@ -108,7 +133,7 @@ def reboot(server_id: str, value: Any) -> Response:
     return accept_kind(server_id, "reboot", {"type": value["type"].upper()})
 
 
-@register("lock", "os_compute_api:os-lock-server:lock", schemas.lock)
+@register("lock", f"{_LOCKING}lock", schemas.lock)
 def lock(server_id: str, value: Any) -> Response:
     """Lock a server against changes, from 2.73 with a reason."""
     reason = value.get("locked_reason") if context.version() >= (2, 73) and value else None
@@ -119,10 +144,11 @@ def lock(server_id: str, value: Any) -> Response:
     return accept(work)
 
 
-@register("unlock", "os_compute_api:os-lock-server:unlock", schemas.UNLOCK)
+@register("unlock", f"{_LOCKING}unlock", schemas.UNLOCK)
+@asking(_OVERRIDE)
 def unlock(server_id: str, value: Any) -> Response:
     """Unlock a server; an administrator's lock only by administrators."""
-    override = allows("os_compute_api:os-lock-server:unlock:unlock_override")
+    override = allows(_OVERRIDE)
 
     def work(session: Session) -> Accepted:
         caller = context.caller()

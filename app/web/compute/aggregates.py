@@ -24,6 +24,7 @@ from app.web.times import micros
 
 WITH_UUID = (2, 41)
 _RULE = "os_compute_api:os-aggregates:"
+_NAMES = ("add_host", "remove_host", "set_metadata")
 
 
 def _short(found: Aggregate) -> dict[str, Any]:
@@ -111,6 +112,7 @@ class OneAggregate(Route):
 @ns.route("/v2.1/os-aggregates/<aggregate_id>/action")
 class AggregateAction(Route):
     policy = {"post": INSIDE}
+    asks = {"post": tuple(_RULE + name for name in (*_NAMES, "update"))}
 
     @documented(ns, schemas.AGGREGATE_ACTION)
     def post(self, aggregate_id: str) -> Response:

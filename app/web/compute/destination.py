@@ -12,6 +12,10 @@ from app.models import Host
 from app.store import server_listing
 from app.web.policy import require
 
+_FORCED = "os_compute_api:servers:create:forced_host"
+_REQUESTED = "compute:servers:create:requested_destination"
+ASKS = (_FORCED, _REQUESTED)
+
 
 @dataclass(frozen=True)
 class Destination:
@@ -29,10 +33,10 @@ def parse(session: Session, wanted: dict[str, Any]) -> Destination:
     zone, _, place = (wanted.get("availability_zone") or "").partition(":")
     host, _, node = place.partition(":")
     if host or node:
-        require("os_compute_api:servers:create:forced_host")
+        require(_FORCED)
     asked = wanted.get("host"), wanted.get("hypervisor_hostname")
     if any(asked):
-        require("compute:servers:create:requested_destination")
+        require(_REQUESTED)
         if host or node:
             raise Invalid(
                 "Invalid input for field server.availability_zone: it names a host, and so do "

@@ -20,6 +20,8 @@ from app.web.compute import resource_schemas as schemas
 from app.web.compute.versions import ns
 from app.web.policy import INSIDE, require
 
+_RULE = "os_compute_api:os-flavor-access"
+
 
 def _shown(flavor: Flavor, projects: list[str]) -> dict[str, Any]:
     return {"flavor_access": [{"flavor_id": flavor.id, "tenant_id": one} for one in projects]}
@@ -27,7 +29,7 @@ def _shown(flavor: Flavor, projects: list[str]) -> dict[str, Any]:
 
 @ns.route("/v2.1/flavors/<flavor_id>/os-flavor-access")
 class FlavorAccess(Route):
-    policy = {"get": "os_compute_api:os-flavor-access"}
+    policy = {"get": _RULE}
 
     def get(self, flavor_id: str) -> Response:
         """List the projects that may use a flavor which is not public."""
@@ -39,6 +41,7 @@ class FlavorAccess(Route):
 @ns.route("/v2.1/flavors/<flavor_id>/action")
 class FlavorAction(Route):
     policy = {"post": INSIDE}
+    asks = {"post": (f"{_RULE}:add_tenant_access", f"{_RULE}:remove_tenant_access")}
 
     @documented(ns, schemas.FLAVOR_ACTION)
     def post(self, flavor_id: str) -> Response:
@@ -46,7 +49,7 @@ class FlavorAction(Route):
         wanted: dict[str, Any] = body(schemas.FLAVOR_ACTION)
         ((action, given),) = wanted.items()
         rule, work = _ACTIONS[action]
-        require(f"os_compute_api:os-flavor-access:{rule}")
+        require(f"{_RULE}:{rule}")
 
         def changed(session: Session) -> Response:
             flavor = flavors.get(session, context.caller(), flavor_id, lock=True)

@@ -37,6 +37,7 @@ _PARAMS = {
 _NAME = {"name": "from 2.102: exactly this name"}
 DESCRIBED, WITH_SPECS, NAMED = (2, 55), (2, 61), (2, 102)
 _MOST = 2**31 - 1
+_SPECS = "os_compute_api:os-flavor-extra-specs:index"
 
 
 def _listing(view: Callable[[Flavor, views.Audience], dict[str, Any]]) -> Response:
@@ -67,13 +68,14 @@ def _listing(view: Callable[[Flavor, views.Audience], dict[str, Any]]) -> Respon
 
 def _whole() -> Callable[[Flavor, views.Audience], dict[str, Any]]:
     """The view of a flavor that this caller may see: from 2.61 with its extra specs."""
-    if context.version() >= WITH_SPECS and allows("os_compute_api:os-flavor-extra-specs:index"):
+    if context.version() >= WITH_SPECS and allows(_SPECS):
         return views.flavor_with_specs
     return views.flavor
 
 
 @ns.route("/v2.1/flavors")
 class Flavors(Route):
+    asks = {"post": (_SPECS,)}
     policy = {
         "get": "os_compute_api:flavors:index",
         "post": "os_compute_api:os-flavor-manage:create",
@@ -133,6 +135,7 @@ def _factor(wanted: dict[str, Any]) -> float:
 @ns.route("/v2.1/flavors/detail")
 class FlavorsDetail(Route):
     policy = {"get": "os_compute_api:flavors:detail"}
+    asks = {"get": (_SPECS,)}
 
     @ns.doc(params={**_PARAMS, **_NAME})
     def get(self) -> Response:
@@ -142,6 +145,7 @@ class FlavorsDetail(Route):
 
 @ns.route("/v2.1/flavors/<flavor_id>")
 class OneFlavor(Route):
+    asks = {"get": (_SPECS,), "put": (_SPECS,)}
     policy = {
         "get": "os_compute_api:flavors:show",
         "put": "os_compute_api:os-flavor-manage:update",

@@ -129,6 +129,7 @@ def _moment(name: str) -> float | None:
 @ns.route("/v2.1/servers/<server_id>/os-instance-actions/<request_id>")
 class InstanceAction(Route):
     policy = {"get": f"{_RULE}show"}
+    asks = {"get": (f"{_RULE}events", f"{_RULE}events:details")}
 
     def get(self, server_id: str, request_id: str) -> Response:
         """Show what one request did to a server, with its events."""

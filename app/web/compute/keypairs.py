@@ -27,11 +27,14 @@ _USER = {"user_id": "for administrators, from 2.10: whose keys"}
 _PAGE = {"limit": "from 2.35: at most 1000", "marker": "from 2.35: the last name before"}
 
 
+_RULE = "os_compute_api:os-keypairs:"
+
+
 def _owner(verb: str, given: str | None) -> str:
     """Whose keys are meant: one's own, or (from 2.10) another's for whom the policy lets."""
     own = context.caller().user_id
     owner = own if given is None or context.version() < OF_USERS else given
-    require(f"os_compute_api:os-keypairs:{verb}", user_id=owner)
+    require(_RULE + verb, user_id=owner)
     return owner
 
 
@@ -39,6 +42,7 @@ def _owner(verb: str, given: str | None) -> str:
 class Keypairs(Route):
     policy = {"get": INSIDE, "post": INSIDE}
     answers = {"post": (200, 201)}
+    asks = {"get": (f"{_RULE}index",), "post": (f"{_RULE}create",)}
 
     @ns.doc(params={**_USER, **_PAGE})
     def get(self) -> Response:
@@ -87,6 +91,7 @@ class Keypairs(Route):
 class OneKeypair(Route):
     policy = {"get": INSIDE, "delete": INSIDE}
     answers = {"delete": (202, 204)}
+    asks = {"get": (f"{_RULE}show",), "delete": (f"{_RULE}delete",)}
 
     @ns.doc(params=_USER)
     def get(self, name: str) -> Response:

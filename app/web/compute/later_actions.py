@@ -17,9 +17,11 @@ from app.web import context
 from app.web.api import Route, documented
 from app.web.body import BOOLEAN, NAME, Schema, body, integer, only
 from app.web.compute import schemas
-from app.web.compute.actions import register
+from app.web.compute.actions import asking, register
 from app.web.compute.versions import ns
+from app.web.policy import require
 
+_MIGRATING = "os_compute_api:os-migrate-server:"
 _NULL = {"type": "null"}
 _MOVABLE = frozenset({states.ACTIVE, states.STOPPED})
 _SHELVABLE = frozenset({states.ACTIVE, states.STOPPED, states.PAUSED, states.SUSPENDED})
@@ -96,9 +98,12 @@ def _migration(version: tuple[int, int]) -> Schema:
     return Schema("migrate2.56", only({"migrate": value}))
 
 
-@register("migrate", "os_compute_api:os-migrate-server:migrate", _migration, answers=())
+@register("migrate", f"{_MIGRATING}migrate", _migration, answers=())
+@asking(f"{_MIGRATING}migrate:host")
 def migrate(server_id: str, value: Any) -> Response:
     """Move a server to another host: not yet, 400."""
+    if value and value.get("host"):
+        require(f"{_MIGRATING}migrate:host")
     _guarded(server_id, "migrate", _MOVABLE)
     _refuse("Cold migration")
 
@@ -115,11 +120,12 @@ def _live_migration(version: tuple[int, int]) -> Schema:
     return Schema("os-migrateLive", only({"os-migrateLive": only(how, optional)}))
 
 
-@register(
-    "os-migrateLive", "os_compute_api:os-migrate-server:migrate_live", _live_migration, answers=()
-)
+@register("os-migrateLive", f"{_MIGRATING}migrate_live", _live_migration, answers=())
+@asking(f"{_MIGRATING}migrate_live:host")
 def migrate_live(server_id: str, value: Any) -> Response:
     """Move a running server to another host: not yet, 400."""
+    if value["host"]:
+        require(f"{_MIGRATING}migrate_live:host")
     _guarded(server_id, "os-migrateLive", frozenset({states.ACTIVE, states.PAUSED}))
     _refuse("Live migration")
 

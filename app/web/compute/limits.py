@@ -49,6 +49,7 @@ _GONE = (
 @ns.route("/v2.1/limits")
 class Limits(Route):
     policy = {"get": "os_compute_api:limits"}
+    asks = {"get": ("os_compute_api:limits:other_project",)}
 
     @ns.doc(
         params={

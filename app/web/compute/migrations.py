@@ -12,6 +12,7 @@ from app.web.answers import answer
 from app.web.api import Route
 from app.web.compute.ranges import known_parameters, routed
 from app.web.compute.versions import ns
+from app.web.policy import require
 
 PAGED, OF_USERS = (2, 59), (2, 80)
 _FILTERS = ("hidden", "host", "instance_uuid", "source_compute", "status", "migration_type")
@@ -27,6 +28,7 @@ _RULE = "os_compute_api:os-migrations:index"
 @ns.route("/v2.1/os-migrations")
 class Migrations(Route):
     policy = {"get": _RULE}
+    asks = {"get": (f"{_RULE}:all_projects",)}
 
     @ns.doc(
         params={
@@ -39,8 +41,10 @@ class Migrations(Route):
         }
     )
     def get(self) -> Response:
-        """List migrations; for administrators."""
+        """List migrations: of a project for its managers, of all for administrators."""
         version = context.version()
+        if request.args.get("project_id") != context.caller().project_id:
+            require(f"{_RULE}:all_projects")
         newer = [name for since, names in _SINCE if version >= since for name in names]
         known_parameters(*_FILTERS, *newer, since=PAGED)
         query.limit()
@@ -58,7 +62,7 @@ class ServerMigrations(Route):
     policy = {"get": "os_compute_api:servers:migrations:index"}
 
     def get(self, server_id: str) -> Response:
-        """List what is moving the server now; from 2.23, for administrators."""
+        """List what is moving the server now; from 2.23, for managers."""
         routed(since=(2, 23))
         with reading() as session:
             server_listing.get(session, context.caller(), server_id)

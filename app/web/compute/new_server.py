@@ -20,9 +20,17 @@ from app.store import flavors, images, keypairs, server_groups, server_metadata,
 from app.store import security_groups as groups
 from app.web.body import is_true
 from app.web.compute import destination, personality
+from app.web.policy import require
 
 GIB = 1024**3
 MIB = 1024**2
+_CREATE = "os_compute_api:servers:create:"
+ASKS = (
+    *(_CREATE + what for what in ("attach_network", "attach_volume", "trusted_certs")),
+    f"{_CREATE}zero_disk_flavor",
+    *destination.ASKS,
+)
+"""The rules that a create asks besides its own."""
 _UNSUPPORTED = {
     "trusted_image_certificates": "image signatures are not verified here",
 }
@@ -31,10 +39,13 @@ _UNSUPPORTED = {
 def parse(session: Session, caller: Caller, body: dict[str, Any]) -> NewServers:
     """What `body` (a checked one) asks for. Raises Invalid, naming the field."""
     wanted = body["server"]
+    _permit(wanted)
     refuse_unsupported(wanted)
     low, high = _counts(wanted)
     flavor = _flavor(session, caller, str(wanted["flavorRef"]))
     image = _image(session, caller, wanted)
+    if flavor.disk_gb == 0:  # whose disk is as large as whatever its image says
+        require(f"{_CREATE}zero_disk_flavor")
     fits(flavor, image)
     place = destination.parse(session, wanted)
     key = wanted.get("key_name")
@@ -68,6 +79,18 @@ def parse(session: Session, caller: Caller, body: dict[str, Any]) -> NewServers:
         access_ipv4=address(wanted, "accessIPv4", 4),
         access_ipv6=address(wanted, "accessIPv6", 6),
     )
+
+
+def _permit(wanted: dict[str, Any]) -> None:
+    """Raise Forbidden for what the caller may not give a new server."""
+    networks = wanted.get("networks")
+    for given, what in (
+        (wanted.get("block_device_mapping_v2"), "attach_volume"),
+        (None if networks == "none" else networks, "attach_network"),
+        (wanted.get("trusted_image_certificates"), "trusted_certs"),
+    ):
+        if given:
+            require(_CREATE + what)
 
 
 def refuse_unsupported(wanted: dict[str, Any], where: str = "server") -> None:

@@ -23,6 +23,9 @@ _USER = {"user_id": "of this user in the project"}
 _MOST = 2**31 - 1
 
 
+_RULE = "os_compute_api:os-quota-sets:"
+
+
 def _resources() -> tuple[str, ...]:
     """Those that this request's version knows."""
     version = context.version()
@@ -38,7 +41,7 @@ def _shown(limits: dict[str, int], **more: str) -> Response:
 
 def _allowed(verb: str, project_id: str) -> None:
     known_parameters(*_USER)
-    require(f"os_compute_api:os-quota-sets:{verb}", project_id=project_id)
+    require(_RULE + verb, project_id=project_id)
 
 
 def _user() -> str | None:
@@ -68,6 +71,7 @@ def numbers(wanted: dict[str, Any], field: str) -> dict[str, int]:
 class QuotaSet(Route):
     policy = {"get": INSIDE, "put": INSIDE, "delete": INSIDE}
     answers = {"delete": (202,)}
+    asks = {"get": (f"{_RULE}show",), "put": (f"{_RULE}update",), "delete": (f"{_RULE}delete",)}
 
     @ns.doc(params=_USER)
     def get(self, project_id: str) -> Response:
@@ -112,6 +116,7 @@ class QuotaSet(Route):
 @ns.route("/v2.1/os-quota-sets/<project_id>/detail")
 class QuotaSetDetail(Route):
     policy = {"get": INSIDE}
+    asks = {"get": (f"{_RULE}detail",)}
 
     @ns.doc(params=_USER)
     def get(self, project_id: str) -> Response:
@@ -135,12 +140,13 @@ class QuotaSetDetail(Route):
 @ns.route("/v2.1/os-quota-sets/<project_id>/defaults")
 class QuotaSetDefaults(Route):
     policy = {"get": INSIDE}
+    asks = {"get": (f"{_RULE}defaults", f"{_RULE}show")}
 
     def get(self, project_id: str) -> Response:
         """Show the limits that hold for a project without its own."""
         _allowed("defaults", project_id)
         # Of another project nobody but administrators learns that it exists.
-        require("os_compute_api:os-quota-sets:show", project_id=project_id)
+        require(f"{_RULE}show", project_id=project_id)
         with reading() as session:
             tenants.check(session, project_id)
             limits = quotas.class_limits(session)

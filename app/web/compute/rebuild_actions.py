@@ -16,16 +16,20 @@ from app.models import Server
 from app.store import images, rebuilds, server_listing, server_metadata, servers
 from app.web import context
 from app.web.accepting import Accepted, accept
-from app.web.compute import new_server, personality, schemas, server_views, views
-from app.web.compute.actions import accept_kind, register
+from app.web.compute import new_server, personality, schemas, server_views
+from app.web.compute.actions import accept_kind, asking, register
 from app.web.compute.servers import progress_of
+from app.web.policy import require
 
 _WHERE = "rebuild"
 _PLAIN = {"OS-DCF:diskConfig": "disk_config", "description": "description", "hostname": "hostname"}
+_RULE = "os_compute_api:servers:rebuild"
+_CERTIFICATES = f"{_RULE}:trusted_certs"
 _ADDRESSES = (("accessIPv4", "access_ipv4", 4), ("accessIPv6", "access_ipv6", 6))
 
 
-@register("rebuild", "os_compute_api:servers:rebuild", schemas.rebuild)
+@register("rebuild", _RULE, schemas.rebuild)
+@asking(_CERTIFICATES, *server_views.ASKS)
 def rebuild(server_id: str, value: Any) -> Response:
     """Give a server a new disk from an image, on its host; what it is called may change too."""
 
@@ -37,7 +41,7 @@ def rebuild(server_id: str, value: Any) -> Response:
         action = rebuilds.rebuild(session, caller, server, changes)
         extras = server_listing.extras(session, [server])
         password = value.get("adminPass") or secrets.token_urlsafe(9)
-        to = views.audience()
+        to = server_views.audience()
         shown = server_views.rebuilt(server, extras, progress_of([server], extras), password, to)
         location = {"Location": f"{context.base_url()}/compute/v2.1/servers/{server_id}"}
         return Accepted([action], 202, orjson.dumps({"server": shown}), location)
@@ -49,6 +53,8 @@ def _changes(
     session: Session, caller: Caller, server: Server, wanted: dict[str, Any]
 ) -> dict[str, Any]:
     """What the body asks for, by column. Raises Invalid, naming the field."""
+    if "trusted_image_certificates" in wanted:
+        require(_CERTIFICATES)
     new_server.refuse_unsupported(wanted, _WHERE)
     image = new_server.usable_image(session, caller, wanted["imageRef"])
     new_server.fits(server, image)

@@ -48,6 +48,7 @@ def _shown(group: ServerGroup, members: list[str]) -> dict[str, Any]:
 @ns.route("/v2.1/os-server-groups")
 class ServerGroups(Route):
     policy = {"get": f"{_RULE}index", "post": f"{_RULE}create"}
+    asks = {"get": (f"{_RULE}index:all_projects",)}
 
     @ns.doc(params=_PARAMS)
     def get(self) -> Response:

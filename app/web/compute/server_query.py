@@ -39,7 +39,7 @@ PARAMS = {
     "limit": "at most 1000",
     "marker": "the last id of the page before",
 }
-_ALL_FILTERS = "os_compute_api:servers:allow_all_filters"
+ALL_FILTERS = "os_compute_api:servers:allow_all_filters"
 _MOST_REPEATS = 3
 _MOST_TAGS = 50
 
@@ -108,7 +108,7 @@ def parse(every_project: str) -> ServerQuery:
     What this caller may not filter by does not count, as in Nova. Raises Invalid or Forbidden.
     """
     ranges.known_parameters(*_known())
-    args, may_all = request.args, allows(_ALL_FILTERS)
+    args, may_all = request.args, allows(ALL_FILTERS)
     usable = {name: text for name, text in args.items() if may_all or name in _open()}
     all_projects = _all_projects(every_project)
     ids = args.getlist("uuid") or None

@@ -10,13 +10,25 @@ from typing import Any
 from app.domain import states
 from app.models import Server
 from app.store.server_listing import Extras, Nic
+from app.web.compute import views
 from app.web.compute.views import Audience, bookmark, links
 from app.web.times import micros, seconds
 
+ATTRIBUTES = "os_compute_api:os-extended-server-attributes"
+HOST_STATUS = "os_compute_api:servers:show:host_status"
+UNKNOWN_HOST = f"{HOST_STATUS}:unknown-only"
+EXTRA_SPECS = "os_compute_api:servers:show:flavor-extra-specs"
+ASKS = (ATTRIBUTES, HOST_STATUS, UNKNOWN_HOST, EXTRA_SPECS)
+"""The rules that show more of a server."""
 _WITH_PROGRESS = frozenset(
     {"ACTIVE", "BUILD", "REBUILD", "RESIZE", "VERIFY_RESIZE", "MIGRATING", "REBOOT", "HARD_REBOOT"}
 )
 _WITH_FAULT = frozenset({"ERROR", "DELETED"})
+
+
+def audience() -> Audience:
+    """This request's, for whole servers."""
+    return views.audience(ASKS)
 
 
 def created(
@@ -95,8 +107,10 @@ def whole(
     }
     if groups := extras.security_groups.get(server.id):
         shown["security_groups"] = [{"name": name} for name in groups]
-    if to.is_admin:
-        shown.update(_for_admins(server, extras, to))
+    if ATTRIBUTES in to.sees:
+        shown.update(_attributes(server, extras, to))
+    if to.version >= (2, 16):
+        shown.update(_host_status(server, extras, to))
     if to.version >= (2, 90):
         shown["OS-EXT-SRV-ATTR:hostname"] = server.hostname
     shown.update(_newer(server, extras, to))
@@ -146,15 +160,15 @@ def _flavor(server: Server, to: Audience) -> dict[str, Any]:
     """A link, or from 2.47 the server's own copy of what the flavor was."""
     if to.version < (2, 47):
         return {"id": server.flavor_id, "links": bookmark(to.base, "flavors", server.flavor_id)}
-    return {
+    shown = {
         "original_name": server.flavor_name,
         "vcpus": server.vcpus,
         "ram": server.ram_mb,
         "disk": server.disk_gb,
         "ephemeral": server.ephemeral_gb,
         "swap": server.swap_mb,
-        "extra_specs": server.extra_specs,
     }
+    return shown | {"extra_specs": server.extra_specs} if EXTRA_SPECS in to.sees else shown
 
 
 def _zone(server: Server, extras: Extras) -> str:
@@ -188,7 +202,7 @@ def _fault(server: Server, to: Audience) -> dict[str, Any]:
     return shown
 
 
-def _for_admins(server: Server, extras: Extras, to: Audience) -> dict[str, Any]:
+def _attributes(server: Server, extras: Extras, to: Audience) -> dict[str, Any]:
     host = extras.hosts.get(server.host or "")
     shown: dict[str, Any] = {
         "OS-EXT-SRV-ATTR:host": server.host,
@@ -205,12 +219,18 @@ def _for_admins(server: Server, extras: Extras, to: Audience) -> dict[str, Any]:
             "OS-EXT-SRV-ATTR:root_device_name": "/dev/vda",
             "OS-EXT-SRV-ATTR:user_data": server.user_data,
         }
-    if to.version >= (2, 16):
-        shown["host_status"] = _host_status(server, extras)
     return shown
 
 
-def _host_status(server: Server, extras: Extras) -> str:
+def _host_status(server: Server, extras: Extras, to: Audience) -> dict[str, str]:
+    """What its host is doing, or only that nobody knows, as far as the reader may see it."""
+    if HOST_STATUS not in to.sees and UNKNOWN_HOST not in to.sees:
+        return {}
+    status = _status_of_host(server, extras)
+    return {"host_status": status} if HOST_STATUS in to.sees or status == "UNKNOWN" else {}
+
+
+def _status_of_host(server: Server, extras: Extras) -> str:
     if server.host is None:
         return ""
     host = extras.hosts.get(server.host)

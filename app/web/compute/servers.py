@@ -23,6 +23,9 @@ from app.web.api import Route, documented
 from app.web.body import body, is_true
 from app.web.compute import new_server, schemas, server_query, server_views, views
 from app.web.compute.versions import ns
+from app.web.extending.installed import with_fields
+
+_RULE = "os_compute_api:servers:"
 
 
 def progress_of(found: Sequence[Server], extras: Extras) -> dict[str, int]:
@@ -37,13 +40,17 @@ def progress_of(found: Sequence[Server], extras: Extras) -> dict[str, int]:
 
 @ns.route("/v2.1/servers")
 class Servers(Route):
-    policy = {"get": "os_compute_api:servers:index", "post": "os_compute_api:servers:create"}
+    policy = {"get": f"{_RULE}index", "post": f"{_RULE}create"}
+    asks = {
+        "get": (f"{_RULE}index:get_all_tenants", server_query.ALL_FILTERS),
+        "post": new_server.ASKS,
+    }
     answers = {"post": (202,)}
 
     @ns.doc(params=server_query.PARAMS)
     def get(self) -> Response:
         """List servers."""
-        wanted = server_query.parse("os_compute_api:servers:index:get_all_tenants")
+        wanted = server_query.parse(f"{_RULE}index:get_all_tenants")
         with reading() as session:
             found = server_listing.page(session, context.caller(), wanted)
         to = views.audience()
@@ -82,27 +89,31 @@ def _paged(shown: list[dict[str, Any]], limit: int) -> dict[str, Any]:
 
 @ns.route("/v2.1/servers/detail")
 class ServersDetail(Route):
-    policy = {"get": "os_compute_api:servers:detail"}
+    policy = {"get": f"{_RULE}detail"}
+    asks = {"get": (f"{_RULE}detail:get_all_tenants", server_query.ALL_FILTERS, *server_views.ASKS)}
+    extended = ("get",)
 
     @ns.doc(params=server_query.PARAMS)
     def get(self) -> Response:
         """List servers with all they have."""
-        wanted = server_query.parse("os_compute_api:servers:detail:get_all_tenants")
+        wanted = server_query.parse(f"{_RULE}detail:get_all_tenants")
         with reading() as session:
             found = server_listing.page(session, context.caller(), wanted)
             extras = server_listing.extras(session, found)
-        progress, to = progress_of(found, extras), views.audience()
+        progress, to = progress_of(found, extras), server_views.audience()
         shown = [server_views.whole(one, extras, progress, to) for one in found]
-        return answer(_paged(shown, wanted.page.limit))
+        return answer(_paged(with_fields(shown, found), wanted.page.limit))
 
 
 @ns.route("/v2.1/servers/<server_id>")
 class OneServer(Route):
     policy = {
-        "get": "os_compute_api:servers:show",
-        "put": "os_compute_api:servers:update",
-        "delete": "os_compute_api:servers:delete",
+        "get": f"{_RULE}show",
+        "put": f"{_RULE}update",
+        "delete": f"{_RULE}delete",
     }
+    asks = {"get": server_views.ASKS, "put": server_views.ASKS}
+    extended = ("get", "put")
 
     def get(self, server_id: str) -> Response:
         """Show a server."""
@@ -111,7 +122,9 @@ class OneServer(Route):
             found = server_listing.get(session, caller, server_id)
             extras = server_listing.extras(session, [found], groups=True)
         progress = progress_of([found], extras)
-        return answer({"server": server_views.single(found, extras, progress, views.audience())})
+        to = server_views.audience()
+        shown = server_views.single(found, extras, progress, to)
+        return answer({"server": with_fields([shown], [found])[0]})
 
     @documented(ns, schemas.server_change(microversions.MAX))
     def put(self, server_id: str) -> Response:
@@ -122,7 +135,9 @@ class OneServer(Route):
             found = server_updates.update(session, context.caller(), server_id, changes)
             extras = server_listing.extras(session, [found], groups=True)
         progress = progress_of([found], extras)
-        return answer({"server": server_views.changed(found, extras, progress, views.audience())})
+        to = server_views.audience()
+        shown = server_views.changed(found, extras, progress, to)
+        return answer({"server": with_fields([shown], [found])[0]})
 
     def delete(self, server_id: str) -> Response:
         """Accept a server's deletion, whatever it is doing."""

@@ -148,6 +148,7 @@ class Usages(Route):
 @ns.route("/v2.1/os-simple-tenant-usage/<project_id>")
 class Usage(Route):
     policy = {"get": INSIDE}
+    asks = {"get": ("os_compute_api:os-simple-tenant-usage:show",)}
 
     @ns.doc(params={**_PERIOD, **_PAGE})
     def get(self, project_id: str) -> Response:

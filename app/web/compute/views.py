@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from app.models import Flavor, Keypair
 from app.web import context, query
+from app.web.policy import allows
 from app.web.times import micros
 
 
 @dataclass(frozen=True)
 class Audience:
-    """For whom a document is made: what it is linked from, its microversion, who reads it."""
+    """For whom a document is made: what it is linked from, its microversion, who reads it.
+
+    `sees`: the rules that show more, of those that the document asks and that allow it.
+    """
 
     base: str
     version: tuple[int, int]
     is_admin: bool
+    sees: frozenset[str] = frozenset()
 
 
-def audience() -> Audience:
-    """This request's."""
-    return Audience(context.base_url(), context.version(), context.caller().is_admin)
+def audience(asks: Iterable[str] = ()) -> Audience:
+    """This request's, which sees what those rules among `asks` show that allow it."""
+    sees = frozenset(rule for rule in asks if allows(rule))
+    return Audience(context.base_url(), context.version(), context.caller().is_admin, sees)
 
 
 def links(base: str, kind: str, id_: str) -> list[dict[str, str]]:

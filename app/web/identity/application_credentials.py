@@ -31,6 +31,10 @@ _KEY = "application_credential"
 class ApplicationCredentials(Route):
     policy = {"get": INSIDE, "post": INSIDE}
     answers = {"post": (201,)}
+    asks = {
+        "get": ("identity:list_application_credentials",),
+        "post": ("identity:create_application_credential",),
+    }
 
     @ns.doc(params={"name": "exactly this"})
     def get(self, user_id: str) -> Response:
@@ -75,6 +79,10 @@ class ApplicationCredentials(Route):
 @ns.route("/v3/users/<user_id>/application_credentials/<credential_id>")
 class OneApplicationCredential(Route):
     policy = {"get": INSIDE, "delete": INSIDE}
+    asks = {
+        "get": ("identity:get_application_credential",),
+        "delete": ("identity:delete_application_credential",),
+    }
 
     def get(self, user_id: str, credential_id: str) -> Response:
         """Show an application credential, without its secret."""

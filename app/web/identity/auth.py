@@ -40,6 +40,7 @@ def _subject(rule: str) -> tuple[str, Token]:
 @ns.route("/v3/auth/tokens")
 class AuthTokens(Route):
     policy = {"get": policy.INSIDE, "delete": policy.INSIDE}
+    asks = {"get": ("identity:validate_token",), "delete": ("identity:revoke_token",)}
     public_methods = frozenset({"POST"})
     answers = {"post": (201,), "get": (200, 404), "delete": (204, 404)}
     keyless = "a token is no record, and a repeat has no project yet"

@@ -88,6 +88,7 @@ class Projects(Route):
 
 @ns.route("/v3/projects/<project_id>")
 class OneProject(Route):
+    asks = {"get": ("identity:get_project",)}
     policy = {
         "get": INSIDE,
         "patch": "identity:update_project",

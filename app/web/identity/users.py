@@ -82,6 +82,7 @@ class Users(Route):
 
 @ns.route("/v3/users/<user_id>")
 class OneUser(Route):
+    asks = {"get": ("identity:get_user",)}
     policy = {"get": INSIDE, "patch": "identity:update_user", "delete": "identity:delete_user"}
 
     def get(self, user_id: str) -> Response:
@@ -114,6 +115,7 @@ class OneUser(Route):
 class Password(Route):
     policy = {"post": INSIDE}
     answers = {"post": (204,)}
+    asks = {"post": ("identity:change_password",)}
 
     @documented(ns, schemas.PASSWORD)
     def post(self, user_id: str) -> Response:
@@ -138,6 +140,7 @@ class Password(Route):
 @ns.route("/v3/users/<user_id>/projects")
 class UserProjects(Route):
     policy = {"get": INSIDE}
+    asks = {"get": ("identity:list_user_projects",)}
 
     def get(self, user_id: str) -> Response:
         """List the projects on which a user has a role."""
@@ -150,6 +153,7 @@ class UserProjects(Route):
 @ns.route("/v3/users/<user_id>/groups")
 class UserGroups(Route):
     policy = {"get": INSIDE}
+    asks = {"get": ("identity:list_groups_for_user",)}
 
     def get(self, user_id: str) -> Response:
         """List a user's groups: there are none."""

@@ -16,7 +16,7 @@ from app.web.answers import answer, nothing
 from app.web.api import Route, documented
 from app.web.body import parsed
 from app.web.image import patches, schemas, views
-from app.web.image.images import permit_visibility
+from app.web.image.images import VISIBILITIES, permit_visibility
 from app.web.image.versions import ns
 from app.web.policy import require
 
@@ -26,6 +26,7 @@ _FORMATS = ("disk_format", "container_format")
 @ns.route("/v2/images/<image_id>")
 class OneImage(Route):
     policy = {"get": "get_image", "patch": "modify_image", "delete": "delete_image"}
+    asks = {"patch": ("modify_image:owner", *VISIBILITIES.values())}
 
     def get(self, image_id: str) -> Response:
         """Show an image."""

@@ -22,7 +22,7 @@ from app.web.api import Route, documented
 from app.web.body import body
 from app.web.image import schemas, views
 from app.web.image.versions import ns
-from app.web.policy import require
+from app.web.policy import allows, require
 
 _FILTERS = (
     "limit",
@@ -56,11 +56,15 @@ _PARAMS = {
     "marker": "the last id of the page before",
 }
 
+VISIBILITIES = {"public": "publicize_image", "community": "communitize_image"}
+"""The rules that let make images visible so far."""
+
 
 @ns.route("/v2/images")
 class Images(Route):
     policy = {"get": "get_images", "post": "add_image"}
     answers = {"post": (201,)}
+    asks = {"post": tuple(VISIBILITIES.values())}
 
     @ns.doc(params=_PARAMS)
     def get(self) -> Response:
@@ -159,7 +163,7 @@ def _visibility(text: str | None) -> str | None:
 
 def permit_visibility(wanted: str | None) -> None:
     """Raise Forbidden unless the caller may make images visible so far."""
-    if rule := {"public": "publicize_image", "community": "communitize_image"}.get(wanted or ""):
+    if rule := VISIBILITIES.get(wanted or ""):
         require(rule)
 
 
@@ -168,7 +172,7 @@ def _new(wanted: dict[str, Any]) -> Image:
     for name in sorted(wanted):
         schemas.check_writable(name, new=True)
     permit_visibility(wanted.get("visibility"))
-    if wanted.get("owner", caller.project_id) != caller.project_id and not caller.is_admin:
+    if wanted.get("owner") and not allows("add_image", project_id=wanted["owner"]):
         raise Forbidden(f"You are not permitted to create images owned by '{wanted['owner']}'.")
     return Image(
         id=wanted.get("id") or new_id(),

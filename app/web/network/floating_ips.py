@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.models import FloatingIp, Port
 from app.store import database, floating_ips, networks
-from app.web import context
+from app.web import context, policy
 from app.web.accepting import once
 from app.web.answers import answer, nothing
 from app.web.api import Route, documented
@@ -29,6 +29,7 @@ _COLUMNS = {
     "tenant_id": ("project_id", str),
     "project_id": ("project_id", str),
 }
+_ADDRESS = "create_floatingip:floating_ip_address"
 _SORTABLE = ("id", "floating_ip_address", "floating_network_id", "router_id", "project_id")
 
 
@@ -36,6 +37,7 @@ _SORTABLE = ("id", "floating_ip_address", "floating_network_id", "router_id", "p
 class FloatingIps(Route):
     policy = {"get": "get_floatingip", "post": "create_floatingip"}
     answers = {"post": (201,)}
+    asks = {"post": (_ADDRESS,)}
 
     @ns.doc(params=dict.fromkeys(_COLUMNS, "exactly this; several times for several"))
     def get(self) -> Response:
@@ -52,11 +54,12 @@ class FloatingIps(Route):
         given = body(schemas.NEW_FLOATING)["floatingip"]
         wanted = _columns(given) | {
             "network_id": given["floating_network_id"],
-            "project_id": owner(given),
+            "project_id": owner(given, "create_floatingip"),
             "subnet_id": given.get("subnet_id"),
         }
         if "floating_ip_address" in given:
             field = "floatingip.floating_ip_address"
+            policy.require(_ADDRESS)
             wanted["address"] = values.address(field, given["floating_ip_address"])
 
         def work(session: Session) -> Response:

@@ -57,7 +57,7 @@ class SecurityGroups(Route):
     def post(self) -> Response:
         """Make a security group, which lets everything out and nothing in."""
         given = body(schemas.NEW_GROUP)["security_group"]
-        project = owner(given)
+        project = owner(given, "create_security_group")
 
         def work(session: Session) -> Response:
             made = security_groups.create(

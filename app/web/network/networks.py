@@ -69,22 +69,27 @@ _DEFAULTS = (None, False, "false", "False")
 """What a new network is anyhow: everybody may say so, as with Neutron; of a change, nobody."""
 
 
+def _guards(rule: str) -> tuple[str, ...]:
+    return tuple(f"{rule}:{ending}" for ending in _GUARDED.values())
+
+
 @ns.route("/v2.0/networks")
 class Networks(Route):
     policy = {"get": "get_network", "post": "create_network"}
     answers = {"post": (201,)}
+    asks = {"get": views.PROVIDER, "post": (*views.PROVIDER, *_guards("create_network"))}
 
     @ns.doc(params=dict.fromkeys(_COLUMNS, "exactly this; several times for several"))
     def get(self) -> Response:
         """List one's own networks, shared and external ones."""
-        caller = context.caller()
-        columns = _COLUMNS | (_FOR_ADMINISTRATORS if caller.is_admin else {})
+        provided = views.provided()
+        columns = _COLUMNS | {name: _FOR_ADMINISTRATORS[name] for name in provided}
         fixed = {name: value for name, value in _FIXED.items() if name not in columns}
         wanted = listing(columns, _SORTABLE, fixed)
         with database.reading() as session:
-            found = networks.listed(session, caller, Network, wanted)
+            found = networks.listed(session, context.caller(), Network, wanted)
             subnets = networks.subnet_ids(session, [row.id for row in found])
-        shown = [views.network(row, subnets.get(row.id, []), caller) for row in found]
+        shown = [views.network(row, subnets.get(row.id, []), provided) for row in found]
         return answer(listed("networks", shown, wanted.page.limit))
 
     @documented(ns, schemas.NEW_NETWORK)
@@ -92,12 +97,12 @@ class Networks(Route):
         """Make a network, which is empty of subnets."""
         given = body(schemas.NEW_NETWORK)["network"]
         _guard("create_network", given, _DEFAULTS)
-        values = _columns(given) | {"project_id": owner(given)}
+        values = _columns(given) | {"project_id": owner(given, "create_network")}
         values.setdefault("name", "")
 
         def work(session: Session) -> Response:
             made = network_changes.add_network(session, values)
-            return answer({"network": views.network(made, [], context.caller())}, 201)
+            return answer({"network": views.network(made, [], views.provided())}, 201)
 
         return once(work)
 
@@ -105,14 +110,14 @@ class Networks(Route):
 @ns.route("/v2.0/networks/<network_id>")
 class OneNetwork(Route):
     policy = {"get": "get_network", "put": "update_network", "delete": "delete_network"}
+    asks = {"get": views.PROVIDER, "put": (*views.PROVIDER, *_guards("update_network"))}
 
     def get(self, network_id: str) -> Response:
         """Show a network."""
-        caller = context.caller()
         with database.reading() as session:
-            found = networks.get(session, caller, Network, network_id)
+            found = networks.get(session, context.caller(), Network, network_id)
             subnets = networks.subnet_ids(session, [found.id])
-        shown = views.network(found, subnets.get(found.id, []), caller)
+        shown = views.network(found, subnets.get(found.id, []), views.provided())
         return answer({"network": chosen([shown])[0]})
 
     @documented(ns, schemas.NETWORK)
@@ -124,7 +129,8 @@ class OneNetwork(Route):
         with database.transaction() as session:
             found = network_changes.change_network(session, caller, network_id, _columns(given))
             subnets = networks.subnet_ids(session, [found.id])
-        return answer({"network": views.network(found, subnets.get(found.id, []), caller)})
+        shown = views.network(found, subnets.get(found.id, []), views.provided())
+        return answer({"network": shown})
 
     def delete(self, network_id: str) -> Response:
         """Remove a network that has no ports, with its subnets."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from flask import Response, request
 from sqlalchemy.orm import Session
 
-from app.models import Port
+from app.models import Network, Port
 from app.store import database, networks, ports
 from app.store.addresses import new_mac
 from app.web import context, policy
@@ -41,7 +42,7 @@ _COLUMNS = {
     "admin_state_up": ("admin_state_up", bool),
     "port_security_enabled": ("port_security_enabled", bool),
 }
-_FOR_ADMINISTRATORS = {"binding:host_id": ("host", str)}
+_BINDING = {"binding:host_id": ("host", str)}
 _FIXED = {"binding:vnic_type": "normal", "tags": "", "tags-any": ""}
 _SORTABLE = (
     "id", "name", "network_id", "mac_address", "tenant_id", "project_id", "admin_state_up",
@@ -57,16 +58,28 @@ _WRITABLE = {
 }
 
 
+_OWNERS_ONLY = {
+    "mac": "mac_address",
+    "address_pairs": "allowed_address_pairs",
+    "port_security_enabled": "port_security_enabled",
+}
+
+
+def _asks(rule: str) -> tuple[str, ...]:
+    return tuple(f"{rule}:{what}" for what in ("binding:host_id", *_OWNERS_ONLY.values()))
+
+
 @ns.route("/v2.0/ports")
 class Ports(Route):
     policy = {"get": "get_port", "post": "create_port"}
     answers = {"post": (201,)}
+    asks = {"get": views.BINDING, "post": (*views.BINDING, *_asks("create_port"))}
 
     @ns.doc(params=dict.fromkeys(_COLUMNS, "exactly this; several times for several"))
     def get(self) -> Response:
         """List one's ports."""
         caller = context.caller()
-        columns = _COLUMNS | (_FOR_ADMINISTRATORS if caller.is_admin else {})
+        columns = _COLUMNS | {name: _BINDING[name] for name in _BINDING if name in views.bound()}
         wanted = listing(columns, _SORTABLE, _FIXED)
         more: dict[str, Any] = dict(address_filters())
         if "security_groups" in request.args:
@@ -86,7 +99,7 @@ class Ports(Route):
         own = values.mac(given.get("mac_address") or new_mac())
         columns = _columns(given, own) | {
             "network_id": given["network_id"],
-            "project_id": owner(given),
+            "project_id": owner(given, "create_port"),
             "mac": own,
         }
         wanted, groups = values.wanted_address(given), given.get("security_groups")
@@ -94,8 +107,9 @@ class Ports(Route):
         chosen_by_caller = {*_columns(given, own), *(["mac"] if "mac_address" in given else [])}
 
         def work(session: Session) -> Response:
-            caller, network = context.caller(), given["network_id"]
-            ports.check_owner(session, caller, network, "create", chosen_by_caller)
+            caller = context.caller()
+            network = networks.get(session, caller, Network, given["network_id"])
+            _check_owner(network, "create", chosen_by_caller)
             ports.check_device(caller, "create", columns)
             made = ports.add(session, caller, columns, wanted, groups)
             return answer({"port": _views(session, [made])[0]}, 201)
@@ -106,6 +120,7 @@ class Ports(Route):
 @ns.route("/v2.0/ports/<port_id>")
 class OnePort(Route):
     policy = {"get": "get_port", "put": "update_port", "delete": "delete_port"}
+    asks = {"get": views.BINDING, "put": (*views.BINDING, *_asks("update_port"))}
 
     def get(self, port_id: str) -> Response:
         """Show a port."""
@@ -133,6 +148,8 @@ class OnePort(Route):
                 columns["mac"] = values.mac(given["mac_address"])
             if _same_address(now, more.get("address")):
                 more.pop("address")
+            network = networks.get(session, caller, Network, now.network_id)
+            _check_owner(network, "update", columns)
             found = ports.change(session, caller, port_id, columns, more)
             shown = _views(session, [found])
         return answer({"port": shown[0]})
@@ -142,6 +159,14 @@ class OnePort(Route):
         with database.transaction() as session:
             ports.remove(session, context.caller(), port_id)
         return nothing()
+
+
+def _check_owner(network: Network, verb: str, columns: Iterable[str]) -> None:
+    """Raise Forbidden for what would harm other projects' guests on a shared network."""
+    for column in columns:
+        if name := _OWNERS_ONLY.get(column):
+            rule = f"{verb}_port:{name}"
+            policy.require(rule, **{"network:project_id": network.project_id})
 
 
 def _same_address(port: Port, wanted: Any) -> bool:
@@ -156,10 +181,9 @@ def _same_address(port: Port, wanted: Any) -> bool:
 
 
 def _views(session: Session, found: list[Port]) -> list[dict[str, Any]]:
-    caller = context.caller()
-    facts = networks.port_facts(session, found)
+    facts, seen = networks.port_facts(session, found), views.bound()
     groups = networks.groups_of(session, found)
-    return [views.port(row, facts, groups.get(row.id, []), caller) for row in found]
+    return [views.port(row, facts, groups.get(row.id, []), seen) for row in found]
 
 
 def _columns(given: dict[str, Any], own_mac: str) -> dict[str, Any]:

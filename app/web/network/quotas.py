@@ -50,6 +50,7 @@ class Quotas(Route):
 @ns.route("/v2.0/quotas/<project_id>")
 class Quota(Route):
     policy = {"get": policy.INSIDE, "put": policy.INSIDE, "delete": policy.INSIDE}
+    asks = {"get": ("get_quota",), "put": ("update_quota",), "delete": ("delete_quota",)}
 
     def get(self, project_id: str) -> Response:
         """Show a project's limits."""
@@ -82,6 +83,7 @@ class Quota(Route):
 @ns.route("/v2.0/quotas/<project_id>/default")
 class DefaultQuota(Route):
     policy = {"get": policy.INSIDE}
+    asks = {"get": ("get_quota",)}
 
     def get(self, project_id: str) -> Response:
         """Show the limits that hold for a project without its own."""
@@ -92,6 +94,7 @@ class DefaultQuota(Route):
 @ns.route("/v2.0/quotas/<project_id>/details")
 class QuotaDetails(Route):
     policy = {"get": policy.INSIDE}
+    asks = {"get": ("get_quota",)}
 
     def get(self, project_id: str) -> Response:
         """Show a project's limits, and what it uses."""

@@ -12,6 +12,7 @@ from app.errors import Forbidden, Invalid
 from app.store.networks import Listing
 from app.store.paging import Page
 from app.web import context, query
+from app.web.policy import allows
 
 Column = tuple[str, type]
 _NEITHER: Mapping[str, str] = {}
@@ -86,11 +87,12 @@ def listed(kind: str, shown: Sequence[dict[str, Any]], size: int) -> dict[str, A
     return body
 
 
-def owner(given: Mapping[str, Any]) -> str:
-    """Whose a new thing is: the caller's project's, unless an administrator names another."""
+def owner(given: Mapping[str, Any], rule: str) -> str:
+    """Whose a new thing is: the caller's project's, or another's for which `rule` lets it act."""
     caller = context.caller()
     named = {given[name] for name in ("project_id", "tenant_id") if given.get(name)}
-    if named - {caller.project_id} and not caller.is_admin:
+    others = named - {caller.project_id}
+    if not all(allows(rule, project_id=other) for other in others):
         raise Forbidden("Only administrators make things for another project.")
     if len(named) > 1:
         raise Invalid("'project_id' and 'tenant_id' do not match", code="HTTPBadRequest")

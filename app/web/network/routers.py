@@ -51,7 +51,7 @@ class Routers(Route):
     def post(self) -> Response:
         """Make a router, with or without a way out."""
         given = body(schemas.NEW_ROUTER)["router"]
-        columns = _columns(given) | {"project_id": owner(given)}
+        columns = _columns(given) | {"project_id": owner(given, "create_router")}
 
         def work(session: Session) -> Response:
             made = routers.add(session, context.caller(), columns, _gateway(given))

@@ -5,15 +5,42 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from app.domain.caller import Caller
 from app.domain.networking import network_of
 from app.domain.security_groups import default_id
 from app.models import FloatingIp, Network, Port, Router, SecurityGroup, SecurityRule, Subnet
+from app.web.policy import allows
 from app.web.times import seconds
 
+PROVIDER = tuple(
+    f"get_network:provider:{what}"
+    for what in ("network_type", "physical_network", "segmentation_id")
+)
+BINDING = tuple(
+    f"get_port:binding:{what}" for what in ("host_id", "vif_type", "vif_details", "profile")
+)
+"""The rules that show an attribute, which stands behind the first colon."""
 
-def network(row: Network, subnets: Iterable[str], caller: Caller) -> dict[str, Any]:
-    """A network; how it is provided is for administrators."""
+
+def provided() -> frozenset[str]:
+    """The attributes of how a network is provided that the caller sees."""
+    return _seen(PROVIDER)
+
+
+def bound() -> frozenset[str]:
+    """The attributes of where a port is bound that the caller sees."""
+    return _seen(BINDING)
+
+
+def _seen(rules: Iterable[str]) -> frozenset[str]:
+    return frozenset(rule.partition(":")[2] for rule in rules if allows(rule))
+
+
+def _only(seen: frozenset[str], shown: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in shown.items() if name in seen}
+
+
+def network(row: Network, subnets: Iterable[str], seen: frozenset[str]) -> dict[str, Any]:
+    """A network; of how it is provided, the attributes in `seen`."""
     shown: dict[str, Any] = {
         "id": row.id,
         "name": row.name,
@@ -37,13 +64,14 @@ def network(row: Network, subnets: Iterable[str], caller: Caller) -> dict[str, A
         "created_at": seconds(row.created_at),
         "updated_at": seconds(row.updated_at),
     }
-    if caller.is_admin:
-        shown |= {
+    return shown | _only(
+        seen,
+        {
             "provider:network_type": row.network_type,
             "provider:physical_network": row.physical_network,
             "provider:segmentation_id": row.segmentation_id,
-        }
-    return shown
+        },
+    )
 
 
 def subnet(row: Subnet) -> dict[str, Any]:
@@ -77,9 +105,9 @@ def port(
     row: Port,
     facts: Mapping[str, tuple[str | None, str, str]],
     groups: Iterable[str],
-    caller: Caller,
+    seen: frozenset[str],
 ) -> dict[str, Any]:
-    """A port. `facts` has its server's host, vm_state and zone; hosts are for administrators."""
+    """A port. `facts` has its server's host, vm_state and zone; of where it is bound, `seen`."""
     host, vm_state, zone = facts.get(row.id, (None, "", ""))
     service = row.device_owner.startswith("network:")
     fixed = [{"subnet_id": row.subnet_id, "ip_address": row.address}] if row.address else []
@@ -106,14 +134,15 @@ def port(
         "created_at": seconds(row.created_at),
         "updated_at": seconds(row.updated_at),
     }
-    if caller.is_admin:
-        shown |= {
+    return shown | _only(
+        seen,
+        {
             "binding:host_id": host or row.host_id,
             "binding:vif_type": "bridge" if host else "unbound",
             "binding:vif_details": {},
             "binding:profile": {},
-        }
-    return shown
+        },
+    )
 
 
 def security_group(row: SecurityGroup, rules: Iterable[SecurityRule]) -> dict[str, Any]:

@@ -2,50 +2,41 @@
 
 Every route names its rule in `Route.policy`; `filters` enforces it before the handler runs, with
 the caller's own project as the target, because whatever is another project's is 404 anyway.
-Handlers ask `require` or `allows` about what depends on the request's content.
+Handlers ask `require` or `allows` about what depends on the request's content, and their routes
+name those rules in `Route.asks`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
-from flask import request
-from oslo_config import cfg
-from oslo_policy import policy as oslo_policy
+from flask import g, request
 
 from app.domain.caller import Caller
 from app.errors import Bug, Forbidden
 from app.web import context
-from app.web.policy import compute, identity, image, network, novella
+from app.web.policy import base, compute, identity, image, network, novella
 
 INSIDE = "decided inside"
 """For a route whose handler itself calls `require`."""
+IS_ADMIN = "context_is_admin"
+"""Who sees and changes what is other projects', locked or withheld."""
 
-BASE = {
-    "context_is_admin": "role:admin",
-    "project_reader": "role:reader and project_id:%(project_id)s",
-    "project_member": "role:member and project_id:%(project_id)s",
-    "project_manager": "role:manager and project_id:%(project_id)s",
-    "project_reader_or_admin": "rule:project_reader or rule:context_is_admin",
-    "project_member_or_admin": "rule:project_member or rule:context_is_admin",
-}
 RULES = {
-    **BASE,
+    **base.RULES,
     **compute.RULES,
     **identity.RULES,
     **image.RULES,
     **network.RULES,
     **novella.RULES,
 }
+"""Every rule with its default; those of other packages come with `app.web.extending`."""
 
 
-def make_enforcer() -> oslo_policy.Enforcer:
-    """An enforcer that knows all rules."""
-    conf = cfg.ConfigOpts()
-    conf([], default_config_files=[], default_config_dirs=[])
-    enforcer = oslo_policy.Enforcer(conf, use_conf=False)
-    enforcer.set_rules(oslo_policy.Rules.from_dict(RULES), use_conf=False)
-    return enforcer
+def is_admin(caller: Caller) -> bool:
+    """Whether the rules make an administrator of the caller."""
+    about = {"project_id": caller.project_id or None, "user_id": caller.user_id}
+    return context.web().judge.allows(IS_ADMIN, about, credentials(caller))
 
 
 def allows(rule: str, **target: Any) -> bool:
@@ -53,11 +44,19 @@ def allows(rule: str, **target: Any) -> bool:
 
     Raises Bug for a rule that nobody registered.
     """
-    if rule not in RULES:
-        raise Bug(f"no policy rule {rule}")
+    if target:
+        return _judged(rule, target)
+    told = cast(dict[str, bool], g.setdefault("allowed", {}))  # views ask for each of many rows
+    if rule not in told:
+        told[rule] = _judged(rule, target)
+    return told[rule]
+
+
+def _judged(rule: str, target: dict[str, Any]) -> bool:
     caller = context.caller()
     about = {"project_id": caller.project_id or None, "user_id": caller.user_id, **target}
-    return bool(context.web().enforcer.enforce(rule, about, _credentials(caller)))
+    about["tenant_id"] = about["project_id"]
+    return context.web().judge.allows(rule, about, credentials(caller))
 
 
 def require(rule: str, **target: Any) -> None:
@@ -78,12 +77,15 @@ def enforce(view: Any) -> None:
         require(rule)
 
 
-def _credentials(caller: Caller) -> dict[str, Any]:
+def credentials(caller: Caller) -> dict[str, Any]:
+    """What checks compare: `overrides.CREDENTIALS` and the roles."""
     return {
         "user_id": caller.user_id,
         "project_id": caller.project_id or None,
+        "tenant_id": caller.project_id or None,
         "roles": sorted(caller.roles),
         "system_scope": "all" if caller.is_system else None,
+        "is_admin": caller.is_admin,
     }
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 _ADMIN = "rule:context_is_admin"
 _READER = "rule:project_reader_or_admin"
 _MEMBER = "rule:project_member_or_admin"
+_MANAGER = "rule:project_manager_or_admin"
 _OWN = "rule:context_is_admin or user_id:%(user_id)s"
-
-_SERVICE = "rule:context_is_admin or role:service"
+_SERVICE = "rule:service_or_admin"
 
 _API = "os_compute_api:"
 _DEFAULTS = {
@@ -15,11 +15,17 @@ _DEFAULTS = {
     "servers:detail": _READER,
     "servers:show": _READER,
     "servers:show:host_status": _ADMIN,
+    "servers:show:host_status:unknown-only": _ADMIN,
+    "servers:show:flavor-extra-specs": _READER,
     "servers:index:get_all_tenants": _ADMIN,
     "servers:detail:get_all_tenants": _ADMIN,
     "servers:allow_all_filters": _ADMIN,
     "servers:create": _MEMBER,
     "servers:create:forced_host": _ADMIN,
+    "servers:create:attach_network": _MEMBER,
+    "servers:create:attach_volume": _MEMBER,
+    "servers:create:trusted_certs": _MEMBER,
+    "servers:create:zero_disk_flavor": _ADMIN,
     "servers:update": _MEMBER,
     "servers:delete": _MEMBER,
     "servers:start": _MEMBER,
@@ -27,6 +33,7 @@ _DEFAULTS = {
     "servers:reboot": _MEMBER,
     "servers:trigger_crash_dump": _MEMBER,
     "servers:rebuild": _MEMBER,
+    "servers:rebuild:trusted_certs": _MEMBER,
     "os-attach-interfaces:list": _READER,
     "os-attach-interfaces:show": _READER,
     "os-attach-interfaces:create": _MEMBER,
@@ -38,8 +45,10 @@ _DEFAULTS = {
     "servers:resize": _MEMBER,
     "servers:confirm_resize": _MEMBER,
     "servers:revert_resize": _MEMBER,
-    "os-migrate-server:migrate": _ADMIN,
-    "os-migrate-server:migrate_live": _ADMIN,
+    "os-migrate-server:migrate": _MANAGER,
+    "os-migrate-server:migrate:host": _ADMIN,
+    "os-migrate-server:migrate_live": _MANAGER,
+    "os-migrate-server:migrate_live:host": _ADMIN,
     "os-evacuate": _ADMIN,
     "os-shelve:shelve": _MEMBER,
     "os-shelve:shelve_offload": _ADMIN,
@@ -148,10 +157,11 @@ _DEFAULTS = {
     "os-hosts:start": _ADMIN,
     "os-hosts:shutdown": _ADMIN,
     "os-hosts:reboot": _ADMIN,
-    "os-migrations:index": _ADMIN,
-    "servers:migrations:index": _ADMIN,
+    "os-migrations:index": _MANAGER,
+    "os-migrations:index:all_projects": _ADMIN,
+    "servers:migrations:index": _MANAGER,
     "servers:migrations:show": _ADMIN,
-    "servers:migrations:delete": _ADMIN,
+    "servers:migrations:delete": _MANAGER,
     "os-server-external-events:create": _SERVICE,
     "os-instance-usage-audit-log:list": _ADMIN,
     "os-instance-usage-audit-log:show": _ADMIN,

@@ -13,7 +13,7 @@ RULES = {
     "modify_image:owner": "rule:context_is_admin",
     "delete_image": _MEMBER,
     "upload_image": _MEMBER,
-    "download_image": _READER,
+    "download_image": _MEMBER,
     "publicize_image": "rule:context_is_admin",
     "communitize_image": _MEMBER,
     "import_image": _MEMBER,

@@ -12,8 +12,9 @@ from app.models import Action, ActionEvent
 from app.web import context
 from app.web.answers import nothing
 from app.web.api import Route
+from app.web.policy import allows
 from app.web.v1 import views
-from app.web.v1.tasks import load, ns
+from app.web.v1.tasks import SEES_HOSTS, load, ns
 
 COMMENT_SECONDS = 15.0
 LONGEST = 3600.0
@@ -23,6 +24,7 @@ LONGEST = 3600.0
 class TaskEvents(Route):
     policy = {"get": "novella:tasks:show"}
     answers = {"get": (200, 204)}
+    asks = {"get": (SEES_HOSTS,)}
 
     @ns.doc(params={"Last-Event-ID": {"in": "header", "description": "the last event seen"}})
     @ns.produces(["text/event-stream"])
@@ -59,5 +61,5 @@ def _stream(
 
 
 def _event(etag: str, action: Action, events: list[ActionEvent], now: views.Live) -> str:
-    document = views.task(action, events, now, context.caller(), context.base_url())
+    document = views.task(action, events, now, hosts=allows(SEES_HOSTS), base=context.base_url())
     return f"id: {etag}\nevent: task\ndata: {orjson.dumps(document).decode()}\n\n"

@@ -23,25 +23,27 @@ from app.web.answers import answer
 from app.web.api import Route, documented
 from app.web.body import body
 from app.web.compute import new_server, schemas
+from app.web.policy import allows
 
 ns = Namespace("placement", "Where servers go, and why", path="/v1")
+_SEES_HOSTS = "novella:placement:show:hosts"
 _HOSTS = ("host", "weights")
 
 
 @ns.route("/tasks/<task_id>/placement")
 class Placement(Route):
     policy = {"get": "novella:tasks:placement"}
+    asks = {"get": (_SEES_HOSTS,)}
 
     def get(self, task_id: str) -> Response:
         """Explain a task's last decision: hosts refused by each filter, the winner's weights.
 
         `placement` is null as long as none has been made.
         """
-        caller = context.caller()
         with reading() as session:
-            action = task_listing.get(session, caller, task_id)
+            action = task_listing.get(session, context.caller(), task_id)
         found = action.placement
-        if found is not None and not caller.is_admin:
+        if found is not None and not allows(_SEES_HOSTS):
             found = {name: value for name, value in found.items() if name not in _HOSTS}
         return answer({"placement": found})
 
@@ -49,6 +51,7 @@ class Placement(Route):
 @ns.route("/placement/dry-run")
 class DryRun(Route):
     policy = {"post": "novella:placement:dry_run"}
+    asks = {"post": (_SEES_HOSTS, *new_server.ASKS)}
     keyless = "nothing is made"
 
     @documented(ns, schemas.server(microversions.MAX))
@@ -69,7 +72,7 @@ class DryRun(Route):
             "refused": selection.refused,
             "message": selection.sentence() if fits < wanted.max_count else "all of them fit",
         }
-        if caller.is_admin:
+        if allows(_SEES_HOSTS):
             told["picks"] = _picks(selection) if fits >= wanted.min_count else []
         return answer({"placement": told})
 

@@ -18,10 +18,12 @@ from app.tasks.progress import live
 from app.web import context, query, times
 from app.web.answers import answer
 from app.web.api import Route
+from app.web.policy import allows
 from app.web.v1 import views
 
 ns = Namespace("tasks", "What became of accepted requests", path="/v1/tasks")
 LONGEST_WAIT = 60
+SEES_HOSTS, _EVERYBODYS = "novella:tasks:show:hosts", "novella:tasks:list:all_projects"
 STATES = (QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED)
 
 
@@ -36,6 +38,7 @@ def load(task_id: str) -> tuple[Action, list[ActionEvent], views.Live]:
 @ns.route("")
 class Tasks(Route):
     policy = {"get": "novella:tasks:list"}
+    asks = {"get": (_EVERYBODYS, SEES_HOSTS)}
 
     @ns.doc(
         params={
@@ -53,30 +56,32 @@ class Tasks(Route):
     def get(self) -> Response:
         """List tasks, newest first."""
         wanted = _wanted()
-        caller = context.caller()
         with reading() as session:
-            found = task_listing.page(session, caller, wanted)
+            found = task_listing.page(session, context.caller(), wanted)
             steps = task_listing.steps(session, [action.id for action in found])
         now = live([action.id for action in found if action.state == RUNNING])
         base = context.base_url()
-        shown = [views.task(one, steps.get(one.id, []), now, caller, base) for one in found]
+        hosts = allows(SEES_HOSTS)
+        shown = [
+            views.task(one, steps.get(one.id, []), now, hosts=hosts, base=base) for one in found
+        ]
         full = bool(found) and len(found) == wanted.page.limit
         links = {"next": query.next_page(found[-1].id, wanted.page.limit)} if full else {}
         return answer({"tasks": shown, "links": links})
 
 
 def _wanted() -> task_listing.TaskQuery:
-    args, caller = request.args, context.caller()
+    args = request.args
     if args.get("state") is not None and args["state"] not in STATES:
         raise Invalid(f"Invalid input for query parameter state: not one of {', '.join(STATES)}")
     since = args.get("since")
     return task_listing.TaskQuery(
-        all_projects=bool(query.flag("all_projects")),
+        all_projects=bool(query.flag("all_projects")) and allows(_EVERYBODYS),
         server_id=args.get("server_id"),
         request_id=args.get("request_id"),
         state=args.get("state"),
         kind=args.get("kind"),
-        host=args.get("host") if caller.is_admin else None,
+        host=args.get("host") if allows(SEES_HOSTS) else None,
         since=times.parse(since, "since") if since else None,
         page=Page(max(1, query.limit()), args.get("marker"), descending=True),
     )
@@ -86,6 +91,7 @@ def _wanted() -> task_listing.TaskQuery:
 class Task(Route):
     policy = {"get": "novella:tasks:show", "delete": "novella:tasks:cancel"}
     answers = {"get": (200, 304), "delete": (202,)}
+    asks = {"get": (SEES_HOSTS,), "delete": (SEES_HOSTS,)}
 
     @ns.doc(params={"wait": "seconds (0 to 60) to wait for a change from the given ETag"})
     def get(self, task_id: str) -> Response:
@@ -125,7 +131,7 @@ def _respond(
         made = Response(status=304)
     else:
         base = context.base_url()
-        made = answer(views.task(action, events, now, context.caller(), base), status)
+        made = answer(views.task(action, events, now, hosts=allows(SEES_HOSTS), base=base), status)
     made.set_etag(etag)
     made.headers["Cache-Control"] = "private, no-cache"
     made.vary.add("X-Auth-Token")

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.domain.caller import Caller
 from app.models import Action, ActionEvent
 from app.web.times import micros_z
 
@@ -35,11 +34,11 @@ def etag_of(action: Action, live: Live) -> str:
 
 
 def task(
-    action: Action, events: Sequence[ActionEvent], live: Live, caller: Caller, base: str
+    action: Action, events: Sequence[ActionEvent], live: Live, *, hosts: bool, base: str
 ) -> dict[str, Any]:
-    """A task's document. Hosts and tracebacks are for administrators."""
+    """A task's document; with `hosts` also on which hosts it was, and tracebacks."""
     progress, message = standing(action.progress, action.message, live.get(action.id))
-    if message and action.host and not caller.is_admin:
+    if message and action.host and not hosts:
         message = message.replace(f"host {action.host}", "its host")
     here = f"{base}/v1/tasks/{action.id}"
     return {
@@ -53,11 +52,11 @@ def task(
         "stage": action.stage,
         "direction": action.direction,
         "tries": action.tries,
-        "host": action.host if caller.is_admin else None,
+        "host": action.host if hosts else None,
         "progress": 100 if action.state == "succeeded" else progress,
         "message": message,
-        "steps": [_step(event, caller) for event in events],
-        "fault": fault(action.fault, caller),
+        "steps": [_step(event, hosts) for event in events],
+        "fault": fault(action.fault, hosts),
         "created_at": micros_z(action.created_at),
         "started_at": micros_z(action.started_at),
         "finished_at": micros_z(action.finished_at),
@@ -69,22 +68,22 @@ def task(
     }
 
 
-def _step(event: ActionEvent, caller: Caller) -> dict[str, Any]:
+def _step(event: ActionEvent, hosts: bool) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "name": event.stage,
         "direction": event.direction,
-        "host": event.host if caller.is_admin else None,
+        "host": event.host if hosts else None,
         "started_at": micros_z(event.started_at),
         "finished_at": micros_z(event.finished_at),
         "result": event.result,
     }
     if event.fault:
-        shown["fault"] = fault(event.fault, caller)
+        shown["fault"] = fault(event.fault, hosts)
     return shown
 
 
-def fault(stored: Mapping[str, Any] | None, caller: Caller) -> dict[str, Any] | None:
-    """A fault without what only administrators may see."""
-    if not stored or caller.is_admin:
+def fault(stored: Mapping[str, Any] | None, hosts: bool) -> dict[str, Any] | None:
+    """A fault; without `hosts`, what tenants may know of it."""
+    if not stored or hosts:
         return dict(stored) if stored else None
     return {name: stored[name] for name in _FAULT_FOR_TENANTS if name in stored}

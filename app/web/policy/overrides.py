@@ -1,0 +1,159 @@
+"""The operator's own rules: `policy.yaml`, read and proven before anything follows it.
+
+oslo.policy takes what it does not understand for "nobody", and a name that it does not know for
+one more rule; here both are refused, with the rule's name.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from oslo_policy import _checks, _parser
+
+from app.errors import Invalid
+
+CREDENTIALS = ("user_id", "project_id", "tenant_id", "system_scope", "is_admin")
+"""What a check may compare, besides roles: what is known of each caller."""
+TARGETS = (
+    "user_id",
+    "project_id",
+    "tenant_id",
+    "network:project_id",
+    "target.user.id",
+    "target.project.id",
+    "target.token.user_id",
+)
+"""What it may be compared with: what is known of what the request is about."""
+_KINDS = ("role", "rule", *CREDENTIALS)
+# It would log a traceback for what is refused here in one line.
+logging.getLogger("oslo_policy._parser").setLevel(logging.CRITICAL)
+
+
+class _Strict(yaml.SafeLoader):
+    """YAML in which a key is there once: of two rules of one name, which one holds?"""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen = [key.value for key, _ in node.value]
+        for name in seen:
+            if seen.count(name) > 1:
+                raise Invalid(f"the rule {name!r} is there twice")
+        return super().construct_mapping(node, deep)
+
+
+def read(path: Path, defaults: Mapping[str, str]) -> dict[str, str]:
+    """The checks of the file at `path`, by rule.
+
+    Raises Invalid, with the file's and the rule's name, when the file cannot be read, or holds
+    anything else than checks, by the names of `defaults` or names that its other checks refer to.
+    """
+    try:
+        return parsed(path.read_text(encoding="utf-8"), defaults)
+    except OSError as error:
+        raise Invalid(f"policy file {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise Invalid(f"policy file {path}: is no UTF-8: {error}") from error
+    except Invalid as error:
+        raise Invalid(f"policy file {path}: {error.message}") from error
+
+
+def parsed(text: str, defaults: Mapping[str, str]) -> dict[str, str]:
+    """The checks in the YAML `text`, by rule. Raises Invalid as `read` does."""
+    try:
+        # A SafeLoader makes nothing but plain values.
+        given = yaml.load(text, Loader=_Strict)  # noqa: S506
+    except yaml.YAMLError as error:
+        raise Invalid(f"is no YAML: {' '.join(str(error).split())}") from error
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise Invalid("must be a mapping from rules to checks")
+    for name, check in given.items():
+        if not isinstance(name, str) or not isinstance(check, str):
+            raise Invalid(f"rule {name!r}: its check must be a text, in quotation marks")
+        prove(name, check, {*defaults, *given})
+    whole = {**defaults, **given}
+    _refuse_unknown(given, defaults)
+    for name in given:
+        _refuse_circle(name, whole)
+    return given
+
+
+def prove(name: str, check: str, known: set[str]) -> None:
+    """Raise Invalid unless `check` is one, and refers only to `known` rules and credentials."""
+    leaves = list(_leaves(_parser.parse_rule(check)))
+    nobody = re.sub(r"[()]", " ", check).split().count("!")
+    if sum(isinstance(leaf, _checks.FalseCheck) for leaf in leaves) != nobody:
+        raise Invalid(f"rule {name!r}: its check cannot be understood: {check!r}")
+    for leaf in leaves:
+        if not isinstance(leaf, _checks.Check):
+            continue
+        if leaf.kind == "rule" and leaf.match not in known:
+            raise Invalid(f"rule {name!r} refers to {leaf.match!r}, which is no rule")
+        if leaf.kind not in _KINDS and not _is_literal(leaf.kind):
+            raise Invalid(
+                f"rule {name!r}: {leaf} compares {leaf.kind!r}, which is none of "
+                f"{', '.join(_KINDS)} and no literal"
+            )
+        for target in re.findall(r"%\((.*?)\)s", leaf.match):
+            if target not in TARGETS:
+                raise Invalid(
+                    f"rule {name!r}: {leaf} is about {target!r}, which is none of "
+                    f"{', '.join(TARGETS)}"
+                )
+
+
+def references(check: str) -> set[str]:
+    """The names of the rules that `check` refers to."""
+    leaves = _leaves(_parser.parse_rule(check))
+    return {
+        leaf.match for leaf in leaves if isinstance(leaf, _checks.Check) and leaf.kind == "rule"
+    }
+
+
+def _leaves(check: Any) -> Iterator[Any]:
+    if isinstance(check, _checks.AndCheck | _checks.OrCheck):
+        for part in check.rules:
+            yield from _leaves(part)
+    elif isinstance(check, _checks.NotCheck):
+        yield from _leaves(check.rule)
+    else:
+        yield check
+
+
+def _is_literal(kind: str) -> bool:
+    try:
+        ast.literal_eval(kind)
+    except (ValueError, SyntaxError):
+        return False
+    return True
+
+
+def _refuse_unknown(given: Mapping[str, str], defaults: Mapping[str, str]) -> None:
+    """A name of the operator's own is one that others refer to; else it is a slip of the pen."""
+    referred = {name for rule, check in given.items() for name in references(check) if name != rule}
+    for name in given:
+        if name in defaults or name in referred:
+            continue
+        near = difflib.get_close_matches(name, defaults, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise Invalid(f"there is no rule {name!r}, and no other refers to it{hint}")
+
+
+def _refuse_circle(start: str, checks: Mapping[str, str]) -> None:
+    seen: set[str] = set()
+    ahead = [start]
+    while ahead:
+        name = ahead.pop()
+        for referred in references(checks[name]):
+            if referred == start:
+                raise Invalid(f"rule {start!r} refers to itself, by way of {name!r}")
+            if referred not in seen:
+                seen.add(referred)
+                ahead.append(referred)

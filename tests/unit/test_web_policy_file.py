@@ -1,0 +1,109 @@
+"""policy.yaml: what is refused, with whose name, and how a change is taken up."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from app.config import Settings
+from app.errors import Invalid
+from app.web import policy
+from app.web.factory import create_app
+from app.web.policy import overrides
+from app.web.policy.judge import Judge
+
+INDEX = "os_compute_api:servers:index"
+READER = {"roles": ["reader"], "project_id": "p", "user_id": "u"}
+ABOUT = {"project_id": "p", "user_id": "u"}
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ('"os_compute_api:server:index": "@"', f"'os_compute_api:server:index'.*mean '{INDEX}'"),
+        ('"helpers": "role:x"', "there is no rule 'helpers'"),
+        (f'"{INDEX}": "role:x and or"', f"rule '{INDEX}': its check cannot be understood"),
+        (f'"{INDEX}": "(role:x"', f"rule '{INDEX}': its check cannot be understood"),
+        (f'"{INDEX}": "admin"', f"rule '{INDEX}': its check cannot be understood"),
+        (f'"{INDEX}": "! or admin"', f"rule '{INDEX}': its check cannot be understood"),
+        (f'"{INDEX}": "rol:x"', f"rule '{INDEX}': rol:x compares 'rol'"),
+        (f'"{INDEX}": "http://there/"', f"rule '{INDEX}': http://there/ compares 'http'"),
+        (f'"{INDEX}": "not user_id:%(owner)s"', f"rule '{INDEX}': .* is about 'owner'"),
+        (f'"{INDEX}": "rule:nobody"', f"rule '{INDEX}' refers to 'nobody'"),
+        (f'"{INDEX}": "rule:a"\n"a": "rule:b"\n"b": "not rule:a"', "'a' refers to itself.*'b'"),
+        ('"admin_api": "rule:admin_api"', "'admin_api' refers to itself"),
+        (f'"{INDEX}": ["role:x"]', f"rule '{INDEX}': its check must be a text"),
+        (f'"{INDEX}": "@"\n"{INDEX}": "!"', f"'{INDEX}' is there twice"),
+        ("- a list", "must be a mapping"),
+        ('"a: b', "is no YAML"),
+        ("{[]: a}", "is no YAML|must be a text"),
+    ],
+)
+def test_a_file_that_is_wrong_is_refused_with_the_rules_name(text: str, what: str) -> None:
+    with pytest.raises(Invalid, match=what):
+        overrides.parsed(text, policy.RULES)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "# nothing\n",
+        "{}",
+        f'"{INDEX}": ""',
+        f'"{INDEX}": "!"',
+        f'"{INDEX}": "rule:ours and not role:guest"\n"ours": "role:operator or is_admin:True"',
+        f'"{INDEX}": "role:reader and \'p\':%(project_id)s"',
+        '"context_is_admin": "role:admin or role:cloud_admin"',
+    ],
+)
+def test_what_oslo_policy_understands_is_taken(text: str) -> None:
+    judge_of = overrides.parsed(text, policy.RULES)
+    assert set(judge_of) <= {INDEX, "ours", "context_is_admin"}
+
+
+def test_the_settings_name_the_file_and_a_missing_one_stops_the_start(tmp_path: Path) -> None:
+    missing = Settings(state_dir=tmp_path, policy_file=tmp_path / "mine.yaml")
+    with pytest.raises(Invalid, match=r"mine.yaml: No such file"):
+        create_app(missing)
+    (tmp_path / "mine.yaml").write_text('"admin": "@"')
+    with pytest.raises(Invalid, match=r"mine.yaml: there is no rule 'admin'"):
+        create_app(missing)
+    (tmp_path / "mine.yaml").write_bytes(b"\xff")
+    with pytest.raises(Invalid, match=r"mine.yaml"):
+        create_app(missing)
+    create_app(Settings(state_dir=tmp_path))  # none in the state directory: the defaults
+
+
+def test_a_change_is_taken_up_and_a_wrong_one_keeps_what_was(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    judge = Judge(policy.RULES, path)
+    assert judge.allows(INDEX, ABOUT, READER)
+    path.write_text(f'"{INDEX}": "!"')
+    judge.refresh()
+    assert not judge.allows(INDEX, ABOUT, READER)
+    for wrong in ('"servers": "@"', f'"{INDEX}": "((("', "no: [yaml"):
+        path.write_text(wrong)
+        judge.refresh()
+        assert not judge.allows(INDEX, ABOUT, READER)
+    path.write_text(f'"{INDEX}": "role:reader"')
+    judge.refresh()
+    assert judge.allows(INDEX, ABOUT, READER)
+
+
+def test_a_file_that_has_gone_keeps_what_was_and_an_empty_one_is_the_defaults(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(f'"{INDEX}": "!"')
+    judge = Judge(policy.RULES, path)
+    path.unlink()
+    judge.refresh()
+    assert not judge.allows(INDEX, ABOUT, READER)
+    (tmp_path / "new").write_text("")
+    os.replace(tmp_path / "new", path)
+    judge.refresh()
+    assert judge.allows(INDEX, ABOUT, READER)
+    assert judge.overridden == {}
