@@ -17,6 +17,7 @@ from app.errors import Invalid
 from app.store import database
 from app.web.extending import Asked
 from app.web.factory import create_app
+from app.web.openapi.document import document
 from app.web.policy import routes
 from tests.asking import forget_process_state
 from tests.integration.web_fixtures import (
@@ -133,9 +134,24 @@ def test_a_resource_has_its_routes_rules_and_schemas(site: Site) -> None:
     assert site.get("/compute/v2.1/acme-labels", None).status_code == 401
     assert site.delete(path).status_code == 204
     assert site.get("/compute/v2.1/acme-labels").json == {"acme_labels": []}
+
+
+def test_the_document_of_the_api_has_what_was_added(site: Site) -> None:
+    told = document(site.app)
+    schemas = told["components"]["schemas"]
+    action = schemas["action.acme.label"]
+    assert action["properties"]["acme:label"]["properties"]["label"]["maxLength"] == 40
+    assert action["x-answers"] == [200, 202]
+    post = told["paths"]["/compute/v2.1/servers/{server_id}/action"]["post"]
+    branches = post["requestBody"]["content"]["application/json"]["schema"]["oneOf"]
+    assert {"$ref": "#/components/schemas/action.acme.power-cycle"} in branches
+    put = told["paths"]["/compute/v2.1/servers/{server_id}/acme-label"]["put"]
+    assert put["requestBody"]["content"]["application/json"]["schema"] == {
+        "$ref": "#/components/schemas/compute.AcmeLabel"
+    }
     swagger = site.client.get("/swagger.json").json
-    put = swagger["paths"]["/compute/v2.1/servers/{server_id}/acme-label"]["put"]
-    assert {"$ref": "#/definitions/AcmeLabel"} in [one.get("schema") for one in put["parameters"]]
+    old = swagger["paths"]["/compute/v2.1/servers/{server_id}/acme-label"]["put"]
+    assert {"$ref": "#/definitions/AcmeLabel"} in [one.get("schema") for one in old["parameters"]]
 
 
 def test_its_rules_are_listed_and_policy_yaml_changes_them(site: Site) -> None:

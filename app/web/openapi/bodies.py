@@ -8,7 +8,9 @@ from typing import Any
 from werkzeug.http import HTTP_STATUS_CODES
 
 from app.web.body import Schema, only
-from app.web.compute.actions import ACTIONS, ANSWERS, VERSIONS, ServerAction
+from app.web.compute.actions import ACTIONS, ANSWERS, VERSIONS, Range, ServerAction
+from app.web.extending.installed import schema_of
+from app.web.extending.parts import Action
 from app.web.microversions import shown
 
 Json = dict[str, Any]
@@ -70,9 +72,13 @@ def response(doc: Mapping[str, Any], status: int, path: str) -> Json:
 
 
 class Bodies:
-    """Requests' bodies by name, as they are collected from the routes."""
+    """Requests' bodies by name, as they are collected from the routes.
 
-    def __init__(self) -> None:
+    `added`: other packages' server actions.
+    """
+
+    def __init__(self, added: Mapping[str, Action]) -> None:
+        self._added = added
         self.schemas: dict[str, Json] = {}
 
     def request(self, view: Any, doc: Mapping[str, Any], service: str) -> Json | None:
@@ -94,15 +100,24 @@ class Bodies:
         for name, (_, schema, perform) in sorted(ACTIONS.items()):
             since, until = VERSIONS[name]
             chosen = schema if isinstance(schema, Schema) else schema(until)
-            about = {
-                "title": name,
-                "description": " ".join((perform.__doc__ or "").split()),
-                "x-since": shown(since),
-                "x-until": shown(until),
-                "x-answers": list(ANSWERS[name]),
-            }
-            found.append(self._kept(f"action.{name}", {**about, **chosen.schema}))
+            found.append(self._action(chosen, perform, (since, until), ANSWERS[name]))
+        for one in self._added.values():
+            versions = (one.since, one.until)
+            found.append(self._action(schema_of(one), one.perform, versions, (200, 202)))
         return found
+
+    def _action(
+        self, schema: Schema, perform: Any, versions: Range, answers: tuple[int, ...]
+    ) -> Json:
+        (name,) = schema.schema["properties"]
+        about = {
+            "title": name,
+            "description": " ".join((perform.__doc__ or "").split()),
+            "x-since": shown(versions[0]),
+            "x-until": shown(versions[1]),
+            "x-answers": list(answers),
+        }
+        return self._kept(f"action.{name.replace(':', '.')}", {**about, **schema.schema})
 
     def _kept(self, name: str, schema: Json) -> Json:
         free = name

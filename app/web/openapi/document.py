@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flask import Flask
 
 from app.web.api import Route
+from app.web.extending.parts import Action
 from app.web.openapi import bodies, parameters, statuses
 
 Json = dict[str, Any]
@@ -23,7 +24,7 @@ _ABOUT = (
 
 def document(app: Flask) -> Json:
     """The API of `app` as an OpenAPI 3.1 document: JSON, with no part that depends on a caller."""
-    made = _Operations()
+    made = _Operations(app.extensions["novella"].extensions.actions)
     paths = {
         re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule): made.item(view, rule)
         for rule, view in routes(app)
@@ -57,8 +58,8 @@ def routes(app: Flask) -> Iterator[tuple[str, type[Route]]]:
 class _Operations:
     """Operations, and what several of them refer to."""
 
-    def __init__(self) -> None:
-        self.bodies, self.refusals = bodies.Bodies(), bodies.Refusals()
+    def __init__(self, added: Mapping[str, Action]) -> None:
+        self.bodies, self.refusals = bodies.Bodies(added), bodies.Refusals()
 
     def item(self, view: type[Route], rule: str) -> Json:
         """The operations of one path."""
