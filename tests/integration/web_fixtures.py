@@ -213,7 +213,7 @@ def site(tmp_path: Path, seeded_database: Path, monkeypatch: pytest.MonkeyPatch)
     yield made
     database.engine().dispose()
     forget_process_state()
-    assert undeclared == set(), "answers that the OpenAPI document does not know"
+    assert undeclared == set(), f"the OpenAPI document does not know {sorted(undeclared)}"
 
 
 def note_undeclared(app: Flask) -> set[str]:

@@ -87,6 +87,7 @@ def _picks(selection: Selection) -> list[dict[str, Any]]:
 @ns.route("/capacity")
 class Capacity(Route):
     policy = {"get": "novella:capacity:show"}
+    answers = {"get": (200, 404)}
 
     @ns.doc(params={"flavor": "its id", "availability_zone": "only this zone"})
     def get(self) -> Response:
