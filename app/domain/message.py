@@ -16,8 +16,16 @@ from app.domain.networking import Networking, networking
 from app.domain.resources import Resources
 from app.errors import Invalid
 
-VERSION, OLDEST = 1, 1
+VERSION, OLDEST = 2, 1
 """The newest message version that this code speaks, and the oldest that it still does."""
+GUARDS = 2
+"""The version since which hosts guard their guests' ports, and are told of networking."""
+_SINCE = dict.fromkeys(
+    ("pause", "unpause", "suspend", "wake", "rebuild", "rescue", "unrescue")
+    + ("snapshot", "attach", "detach", "password", "crash_dump"),
+    2,
+)
+"""The version since which hosts know a stage, unless they always did."""
 DO, UNDO = "do", "undo"
 
 
@@ -36,6 +44,13 @@ def newest() -> int:
 def common(theirs: int) -> int | None:
     """The newest version that both this code and one that speaks up to `theirs` know, if any."""
     return min(VERSION, theirs) if theirs >= OLDEST else None
+
+
+def since(stage: str, plan: BuildPlan | None) -> int:
+    """The version that a host must know to do that stage of a guest with that plan as it should:
+    an older one has no such stage, or would start the guest with its ports unguarded."""
+    guarded = plan is not None and any(nic.secured for nic in plan.nics)
+    return max(_SINCE.get(stage, 1), GUARDS if guarded else 1)
 
 
 def known(made: type[Made], data: Mapping[str, Any], **instead: Any) -> Made:

@@ -190,6 +190,7 @@ class _Pool:
     subnet: Subnet
     taken: set[str] = field(default_factory=set)
     looked: set[str] = field(default_factory=set)
+    is_full: bool = False
 
     def has(self, address: str) -> bool:
         """Whether the address is one that a port in the subnet may have."""
@@ -201,7 +202,12 @@ class _Pool:
         return address != self.subnet.on_hosts and address not in self.taken
 
     def next(self) -> str | None:
-        """The first free address at or after the subnet's rotating offset: late reuse, no scan."""
+        """The first free address at or after the subnet's rotating offset: late reuse, no scan.
+
+        That there is none is found out once, however many servers ask.
+        """
+        if self.is_full:
+            return None
         subnet = self.subnet
         ranges = [(_number(pool["start"]), _number(pool["end"])) for pool in subnet.pools]
         size = sum(end - start + 1 for start, end in ranges)
@@ -214,7 +220,13 @@ class _Pool:
             if text not in self.taken and text != subnet.on_hosts:
                 subnet.next_offset = (offset + 1) % size
                 return text
+        self.is_full = True
         return None
+
+    def give_back(self, address: str) -> None:
+        """An address that was taken is not needed after all."""
+        self.taken.discard(address)
+        self.is_full = False
 
     def _look(self, addresses: Sequence[str]) -> None:
         known = select(Port.address).where(Port.subnet_id == self.subnet.id)
@@ -295,7 +307,7 @@ def _ports(
             )
     except Conflict:
         for pool, address in got:
-            pool.taken.discard(address)
+            pool.give_back(address)
         raise
     return made
 

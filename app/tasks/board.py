@@ -104,6 +104,7 @@ class Posting:
     guests: tuple[Entry, ...] = ()
     leftovers: tuple[tuple[str, int], ...] = ()
     leases: tuple[tuple[str, str, str], ...] | None = None
+    speaks: int = field(default_factory=newest)
     version: int = field(default_factory=lambda: VERSION)
 
 
@@ -184,7 +185,8 @@ def inventory(host: str) -> Posting | None:
     leftovers = tuple((server, fence) for server, fence in data["leftovers"])
     told = data.get("leases")
     leases = None if told is None else tuple((one, mac, address) for one, mac, address in told)
-    return known(Posting, data, guests=guests, leftovers=leftovers, leases=leases)
+    speaks = data.get("speaks", 1)  # before hosts told it here, there was no other
+    return known(Posting, data, guests=guests, leftovers=leftovers, leases=leases, speaks=speaks)
 
 
 def announce(cloud_id: str) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from app import sealing
 from app.config import settings
 from app.domain.message import (
+    GUARDS,
     OLDEST,
     HostMessage,
     ImageSource,
@@ -19,6 +20,7 @@ from app.domain.message import (
     common,
     image_url,
     newest,
+    since,
     to_message,
 )
 from app.errors import Bug
@@ -120,8 +122,28 @@ def understands(host: Host) -> bool:
     return common(host.speaks) is not None
 
 
+def guards(host: Host) -> bool:
+    """Whether the host is told of networking, so that new servers may be placed there."""
+    return (common(host.speaks) or 0) >= GUARDS
+
+
+def can_do(session: Session, action: Action, server: Server, host: Host) -> bool:
+    """Whether the host's worker can do the action's stage, and guard the guest's ports in it."""
+    spoken = common(host.speaks)
+    if spoken is None or spoken == newest():
+        return spoken is not None
+    needs_plan = action.stage in NEEDS_PLAN
+    plan = plans.build_plan(session, server) if needs_plan else None
+    return spoken >= since(action.stage, plan)
+
+
 def too_old(host: Host) -> str:
-    """Why the host is sent nothing, and what to do."""
+    """Why the host is sent nothing, or not this, and what to do."""
+    if understands(host):
+        return (
+            f"host {host.name} runs an older version: it knows messages up to version "
+            f"{host.speaks}, and this one is of version {newest()}; upgrade it"
+        )
     return (
         f"host {host.name} runs an older version: it knows messages up to version {host.speaks}, "
         f"this scheduler sends {OLDEST} to {newest()}; upgrade it"

@@ -106,10 +106,10 @@ def _first_on_host(app: Celery, action: Action) -> Signature | None:
 def host_stage(session: Any, app: Celery, action: Action, server: Server) -> Signature | None:
     """The signature of the host stage that the action stands at; None while the host is away.
 
-    None also while its worker knows no message version that is spoken here.
+    None also while its worker is too old for it, or knows no message version that is spoken here.
     """
     host = hosts.get(session, action.host) if action.host else None
-    if host is None or not reachable(host) or not messages.understands(host):
+    if host is None or not reachable(host) or not messages.can_do(session, action, server, host):
         return None
     return on_host(app, action.stage, messages.for_stage(session, action, server, host))
 

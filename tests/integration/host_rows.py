@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from app.domain.message import VERSION
 from app.models import Host
 from app.store.database import transaction
 from tests.integration.web_fixtures import Site
@@ -17,6 +18,7 @@ def add_host(name: str, number: int, **more: Any) -> str:
     """A hypervisor's row; its uuid."""
     columns = {
         "state": "up",
+        "speaks": VERSION,
         "session": "s",
         "hostname": f"{name}.example",
         "address": "192.0.2.7",

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from app.celery import make_app, publisher
 from app.domain.message import VERSION, Key, Outcome, host_message, outcome, to_message
 from app.models import Action, Host, Server
-from app.store.database import reading
+from app.store.database import reading, transaction
 from app.tasks import board, messages, publish
 from tests.asking import add_image, caller, create, request
 from tests.cloud import Cloud, eventually
@@ -26,9 +26,9 @@ def start_other(cloud: Cloud, name: str, queues: str, versions: str) -> None:
 
 def test_control_and_host_workers_of_two_versions_work_on_the_same_queues(cloud: Cloud) -> None:
     cloud.start_control("control-old")
-    start_other(cloud, "control-new", "scheduler,conductor", "1-2")
+    start_other(cloud, "control-new", "scheduler,conductor", f"1-{VERSION + 1}")
     cloud.start_host("n1")
-    start_other(cloud, "host-n2", "host-n2", "1-2")
+    start_other(cloud, "host-n2", "host-n2", f"1-{VERSION + 1}")
     cloud.hosts_up("n1", "n2")
     eventually(
         lambda: sorted(cloud.scalars(select(Host.speaks))) == [VERSION, VERSION + 1],
@@ -92,17 +92,50 @@ def test_a_host_that_is_too_old_is_sent_nothing_and_its_tasks_say_so(cloud: Clou
     [(server_id, action_id)] = create(cloud, who, add_image(cloud, who.project_id))
     assert cloud.finished(action_id).state == "succeeded"
     cloud.kill("control")
-    start_other(cloud, "control-new", "scheduler,conductor", "2-3")
+    start_other(cloud, "control-new", "scheduler,conductor", "3-4")
     stop = request(who, server_id, "stop", ring=False)
     waiting = eventually(lambda: cloud.action(stop).message, 20)
     assert waiting == (
-        "waiting: host n1 runs an older version: it knows messages up to version 1, this "
-        "scheduler sends 2 to 3; upgrade it"
+        "waiting: host n1 runs an older version: it knows messages up to version 2, this "
+        "scheduler sends 3 to 4; upgrade it"
     )
     assert "received" not in cloud.log("host-n1").split("resume")[-1]
     cloud.kill("host-n1")
-    start_other(cloud, "host-n1", "host-n1", "2-3")
+    start_other(cloud, "host-n1", "host-n1", "3-4")
     done = cloud.finished(stop)
+    assert (done.state, done.message) == ("succeeded", None)
+
+
+def test_a_host_of_version_1_is_sent_nothing_that_it_would_get_wrong(cloud: Cloud) -> None:
+    cloud.start_control()
+    cloud.start_host("n1")
+    cloud.hosts_up("n1")
+    who = caller(cloud)
+    image = add_image(cloud, who.project_id)
+    [(server_id, action_id)] = create(cloud, who, image)
+    assert cloud.finished(action_id).state == "succeeded"
+    cloud.kill("host-n1")
+    start_other(cloud, "host-n1-old", "host-n1", "1-1")
+    eventually(lambda: cloud.scalars(select(Host.speaks)) == [1], 20, "it is known to be old")
+    cloud.hosts_up("n1")
+    says = (
+        "waiting: host n1 runs an older version: it knows messages up to version 1, and this one "
+        "is of version 2; upgrade it"
+    )
+    pause = request(who, server_id, "pause")
+    eventually(lambda: cloud.action(pause).message == says, 20, "it does not know how to pause")
+    with transaction() as session:
+        session.get_one(Action, pause).deadline = 1.0
+    assert cloud.finished(pause).state == "failed"
+    assert cloud.finished(request(who, server_id, "stop")).state == "succeeded"
+    [(_, refused)] = create(cloud, who, image)
+    fault = cloud.finished(refused).fault or {}
+    assert fault["code"] == "no_valid_host"
+    start = request(who, server_id, "start")
+    eventually(lambda: cloud.action(start).message == says, 20, "it would not guard its ports")
+    cloud.kill("host-n1-old")
+    cloud.start_host("n1")
+    done = cloud.finished(start)
     assert (done.state, done.message) == ("succeeded", None)
 
 

@@ -78,8 +78,8 @@ def live_table() -> LiveTable:
 
 
 def usable(host: Host) -> bool:
-    """Whether new servers may be placed there, and its worker will understand what it is told."""
-    return hosts.usable(host) and messages.understands(host)
+    """Whether new servers may be placed there, and its worker guards what it builds."""
+    return hosts.usable(host) and messages.guards(host)
 
 
 def row(host: Host, usable: bool) -> HostRow:

@@ -20,7 +20,7 @@ _UNTIL = "waits_until"
 def may_return(session: Session) -> set[str]:
     """The hosts that can be expected to take new servers soon, though they may not just now."""
     away = hosts.away_for_a_moment(session, settings().host_patience)
-    return {host.name for host in away if messages.understands(host)}
+    return {host.name for host in away if messages.guards(host)}
 
 
 def failed_for_good(session: Session, action: Action) -> frozenset[str]:

@@ -77,6 +77,7 @@ def _facts(session: Session, posting: Posting) -> dict[str, object]:
         configured = settings()
         facts |= {
             "session": posting.session,
+            "speaks": posting.speaks,
             "state": hosts.RECONCILING,
             "cpu_ratio": configured.cpu_ratio,
             "ram_ratio": configured.ram_ratio,

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from app import logs
 from app.errors import NovellaError
-from app.models import Host
+from app.models import Action, Host, Server
 from app.store import host_networking, hosts, plans, ringing
 from app.store.database import transaction
 from app.tasks import messages, metering, publish
@@ -62,9 +62,21 @@ def _take(session: Session) -> tuple[Requests, ForHosts, list[str]]:
             with _each_alone(server_id=server.id, task_id=action.id, stage=action.stage):
                 message = publish.host_stage(session, current_app, action, server)
                 for_hosts += [(action.id, action.stage, message)] if message else []
+                if message is None:
+                    _say_why(session, action, server)
         else:
             held_back.append(action.id)
     return requests, for_hosts + _for_cleanups(session, reachable), held_back
+
+
+def _say_why(session: Session, action: Action, server: Server) -> None:
+    """Let an action tell that its host is too old for it."""
+    host = hosts.get(session, action.host) if action.host else None
+    if host is None or not publish.reachable(host):
+        return
+    text = f"waiting: {messages.too_old(host)}"
+    if action.message != text and not messages.can_do(session, action, server, host):
+        action.message, action.revision = text, action.revision + 1
 
 
 def _for_cleanups(session: Session, reachable: list[str]) -> ForHosts:
@@ -118,7 +130,7 @@ def ring_networking() -> None:
         chains = []
         for name in host_networking.due(session, reachable):
             host = session.get(Host, name)
-            if host is not None and messages.understands(host):
+            if host is not None and messages.guards(host):
                 with _each_alone(host=name):
                     message = messages.for_networking(session, host)
                     chains.append((name, publish.networking(current_app, message)))
