@@ -132,6 +132,38 @@ def test_a_rebuild_that_is_done_but_not_seen_to_be_is_half_done(
     assert driver.find(plan.server_id).power_state == RUNNING
 
 
+class TooSlow:
+    """The start whose answer comes too late: it is taken for failed, and done all the same."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *ended: object) -> None:
+        raise HostFault("libvirtd did not finish", code="too_slow")
+
+
+def test_a_start_that_was_finished_late_is_not_taken_for_the_old_guest(
+    qemu: Hypervisor, monkeypatch: pytest.MonkeyPatch
+):
+    driver, plan = qemu.driver(), qemu.plan()
+    running(driver, plan)
+    guests = driver.host.guests
+    kill, killed = guests.kill, []
+
+    def too_early(server_id: str) -> None:
+        killed.append(server_id)
+        if len(killed) == 1:
+            kill(server_id)  # the old guest; the new one was not there yet when it was ended
+
+    monkeypatch.setattr(rebuild, "START", TooSlow())
+    monkeypatch.setattr(guests, "kill", too_early)
+    with pytest.raises(HostFault) as caught:
+        driver.rebuild(replace(plan, fence=8), False, threading.Event(), quiet)
+    assert (caught.value.code, len(killed)) == ("half_done", 2)
+    assert (driver.find(plan.server_id).fence, driver.find(plan.server_id).applied) == (8, 8)
+    assert "disk-8.qcow2" in files_of(qemu, plan)
+
+
 @pytest.mark.parametrize("step", ["PLUG", "MARK_PLUGGED"])
 def test_a_nic_that_cannot_be_taken_back_is_half_done_and_goes_with_a_detach(
     qemu: Hypervisor, own_libvirtd: OwnLibvirtd, monkeypatch: pytest.MonkeyPatch, step: str

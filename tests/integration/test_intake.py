@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.config import Settings
-from app.domain.guest import SHUTDOWN
+from app.domain.guest import SHUTDOWN, Guest
 from app.domain.message import (
     ABSENT,
     DONE,
@@ -22,7 +22,7 @@ from app.domain.message import (
     Outcome,
 )
 from app.domain.resources import Resources
-from app.errors import Cancelled
+from app.errors import Cancelled, HostFault
 from app.tasks.host.effects import Effects
 from app.tasks.host.intake import Intake
 from app.tasks.host.journal import Journal, Record
@@ -231,3 +231,28 @@ def test_a_copy_whose_worker_died_too_often_leaves_no_file(tmp_path: Path) -> No
     assert answer.fault is not None
     assert answer.fault.code == "worker_died"
     assert not path.exists()
+
+
+class Away(FakeDriver):
+    """Its hypervisor does not answer."""
+
+    def rebuild(self, *asked: object) -> Guest:  # type: ignore[override]
+        raise HostFault("cannot reach libvirtd", code="hypervisor_away")
+
+
+def test_a_try_that_cannot_look_at_what_an_interrupted_one_did_says_half_done(
+    tmp_path: Path,
+) -> None:
+    driver = Away("n1", "c1", Settings(state_dir=tmp_path))
+    driver.open()
+    host = Intake("n1", Journal(tmp_path / "journal.sqlite"), Effects(driver, 1.0), Room(4))
+    for fence, interrupted, code in ((6, False, "hypervisor_away"), (7, True, "half_done")):
+        told = replace(message("rebuild", fence=fence), kind="rebuild")
+        if interrupted:
+            record = Record("s1", told.key, told.kind)
+            host.journal.put(record)
+            host.journal.start(record)
+        answer = host.handle(told)
+        assert answer is not None
+        assert answer.fault is not None
+        assert answer.fault.code == code

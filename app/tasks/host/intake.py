@@ -22,6 +22,8 @@ JOIN_SECONDS = 60.0
 WAIT_SECONDS = 2 * JOIN_SECONDS
 MAX_STARTS = 3
 EXIT_SOFTWARE = 70
+REPLACING = frozenset({"rebuild", "rescue", "unrescue", "attach"})
+"""Stages after whose failure the server is what it was, unless they say `half_done`."""
 
 
 class Intake:
@@ -151,7 +153,7 @@ class Intake:
             reach(f"{message.key.stage}.before")
             answer = self.effects.of(message.key.stage)(message, task)
         except HostFault as error:
-            return self._failed(message, Fault(error.code, error.message, error.retriable))
+            return self._failed(message, _fault(error, record))
         except Cancelled:
             raise
         except NovellaError as error:
@@ -192,6 +194,15 @@ class Intake:
             known_fence=known_fence,
             request_id=message.request_id,
         )
+
+
+def _fault(error: HostFault, record: Record) -> Fault:
+    """What to answer. A try that could not even look does not know what an earlier one, whose
+    worker died, has replaced: the server must not be taken for what it was."""
+    blind = error.code in ("hypervisor_away", "too_slow")
+    if blind and record.starts and record.key.stage in REPLACING:
+        return Fault("half_done", f"an earlier try was interrupted; then: {error.message}")
+    return Fault(error.code, error.message, error.retriable)
 
 
 def _is_past(message: HostMessage, known: Key) -> bool:
