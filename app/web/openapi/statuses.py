@@ -31,7 +31,7 @@ def _refusals(view: Any, method: str, path: str) -> set[int]:
     has_body = "expect" in doc or "consumes" in doc
     found = {400, 413, 503}  # an address that no one could have, too much, no database
     if service not in SERVICES:
-        return found | ({401} if path == "/metrics" else set())
+        return found | ({401, 403} if path == "/metrics" else set())
     if not is_public(view, method):
         found |= {401, 403}
     elif method == "post":
