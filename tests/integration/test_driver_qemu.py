@@ -13,10 +13,12 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from app.domain.guest import PAUSED, RUNNING, SHUTDOWN
@@ -231,6 +233,32 @@ def test_a_guest_is_built_whenever_libvirtd_is_killed_twice(
     assert states == [RUNNING, RUNNING]
     inventory = driver.inventory()
     assert (inventory.guests, inventory.disks, inventory.dhcp) == ((), (), ())
+
+
+def test_a_guest_is_built_though_its_first_qemu_says_nothing_to_a_restarted_libvirtd(
+    qemu: Hypervisor, own_libvirtd: OwnLibvirtd
+):
+    driver, plan = qemu.driver(), qemu.plan()
+    built: list[Any] = []
+    thread = threading.Thread(target=lambda: built.append(running(driver, plan)))
+    thread.start()
+    dumb = psutil.Process(eventually(lambda: qemus_of(plan.server_id), 20, "QEMU")[0])
+    dumb.suspend()
+    own_libvirtd.restart()
+    thread.join(60)
+    assert [guest.power_state for guest in built] == [RUNNING]
+    assert not dumb.is_running()
+    assert len(qemus_of(plan.server_id)) == 1
+
+
+def qemus_of(server_id: str) -> list[int]:
+    """The QEMU processes of a server."""
+    found = []
+    for one in psutil.process_iter():
+        with suppress(psutil.Error):
+            if any(server_id in part for part in one.cmdline() if part.startswith("guest=")):
+                found.append(one.pid)
+    return found
 
 
 def test_a_hung_libvirtd_is_unhealthy_within_five_seconds_and_well_again_after(

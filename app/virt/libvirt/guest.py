@@ -196,6 +196,7 @@ class Guests:
 
         def kill(domain: Domain) -> None:
             try:
+                _give_up_start(domain)
                 if domain.isActive():
                     domain.destroyFlags(0)
             except libvirt.libvirtError as error:
@@ -314,7 +315,7 @@ def _state(domain: Domain) -> int:
 
 def _create(domain: Domain, flags: int) -> None:
     """Start the domain; that it runs already, as after a repeated call, is as good."""
-    _settle(domain)
+    _give_up_start(domain)
     if domain.isActive():
         return
     end_orphans(domain.name())
@@ -330,6 +331,21 @@ def _settle(domain: Domain) -> None:
     deadline = time.monotonic() + SETTLE_SECONDS
     while tuple(domain.state()) == _STARTING and time.monotonic() < deadline:
         time.sleep(0.1)
+
+
+def _give_up_start(domain: Domain) -> None:
+    """End a start that libvirtd was killed in, if its next life hangs in it: it waits for a word of
+    a QEMU that says none. That QEMU has not run the guest; its end is an answer too.
+
+    Raises HostFault "too_slow" when libvirtd holds on to it nevertheless.
+    """
+    _settle(domain)
+    if tuple(domain.state()) == _STARTING:
+        end_orphans(domain.name())
+        _settle(domain)
+    if tuple(domain.state()) == _STARTING:
+        message = f"start of server {domain.UUIDString()}: libvirtd does not give up an old one"
+        raise HostFault(message, code="too_slow")
 
 
 def _guest(mark: Mark, state: int) -> Guest:

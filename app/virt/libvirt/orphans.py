@@ -19,7 +19,8 @@ END_SECONDS = 5.0
 
 
 def end_orphans(domain_name: str) -> None:
-    """Kill the QEMUs of that name. Call it only when libvirt says that the domain is inactive."""
+    """Kill the QEMUs of that name. Call it only when libvirt says that the domain is inactive, or
+    hangs in a start that its last life began."""
     mark = b"guest=" + domain_name.encode() + b","
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
