@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,6 +27,7 @@ from app.virt.libvirt.job import aborting
 from app.virt.libvirt.mark import Mark
 from app.virt.libvirt.names import domain_prefix
 from app.virt.libvirt.orphans import end_orphans
+from app.virt.libvirt.starting import create, give_up, settle
 
 Domain = Any
 """A libvirt.virDomain."""
@@ -44,8 +44,6 @@ _STATES = {
     libvirt.VIR_DOMAIN_CRASHED: CRASHED,
     libvirt.VIR_DOMAIN_PMSUSPENDED: SUSPENDED,
 }
-_STARTING = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
-SETTLE_SECONDS = 10.0
 SAVE_SECONDS = 270.0
 """How long saving a guest's memory may take: an in-place action has five minutes."""
 _UNDEFINE = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | (
@@ -114,16 +112,16 @@ class Guests:
 
         def start(domain: Domain) -> None:
             if not abilities(domain.connect()).starts_paused:
-                _create(domain, 0)
+                create(domain, 0)
                 domain.suspend()
             else:
-                _create(domain, libvirt.VIR_DOMAIN_START_PAUSED)
+                create(domain, libvirt.VIR_DOMAIN_START_PAUSED)
 
         self._do("start paused", server_id, start)
 
     def start(self, server_id: str) -> None:
         """Start a defined guest."""
-        self._do("start", server_id, lambda domain: _create(domain, 0))
+        self._do("start", server_id, lambda domain: create(domain, 0))
 
     def resume(self, server_id: str) -> None:
         """Let a paused guest run."""
@@ -196,7 +194,7 @@ class Guests:
 
         def kill(domain: Domain) -> None:
             try:
-                _give_up_start(domain)
+                give_up(domain)
                 if domain.isActive():
                     domain.destroyFlags(0)
             except libvirt.libvirtError as error:
@@ -281,7 +279,7 @@ class Guests:
             domain = _lookup(link, server_id)
             if domain is None or (mark := self._mark(domain)) is None:
                 return None
-            _settle(domain)
+            settle(domain)
             return mark, _state(domain)
 
         return read
@@ -311,41 +309,6 @@ def _lookup(link: Link, server_id: str) -> Domain | None:
 
 def _state(domain: Domain) -> int:
     return _STATES.get(domain.state()[0], NOSTATE)
-
-
-def _create(domain: Domain, flags: int) -> None:
-    """Start the domain; that it runs already, as after a repeated call, is as good."""
-    _give_up_start(domain)
-    if domain.isActive():
-        return
-    end_orphans(domain.name())
-    try:
-        domain.createWithFlags(flags)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID or not domain.isActive():
-            raise
-
-
-def _settle(domain: Domain) -> None:
-    """Wait for the end of a start that libvirtd was killed in: its next life gives it up."""
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while tuple(domain.state()) == _STARTING and time.monotonic() < deadline:
-        time.sleep(0.1)
-
-
-def _give_up_start(domain: Domain) -> None:
-    """End a start that libvirtd was killed in, if its next life hangs in it: it waits for a word of
-    a QEMU that says none. That QEMU has not run the guest; its end is an answer too.
-
-    Raises HostFault "too_slow" when libvirtd holds on to it nevertheless.
-    """
-    _settle(domain)
-    if tuple(domain.state()) == _STARTING:
-        end_orphans(domain.name())
-        _settle(domain)
-    if tuple(domain.state()) == _STARTING:
-        message = f"start of server {domain.UUIDString()}: libvirtd does not give up an old one"
-        raise HostFault(message, code="too_slow")
 
 
 def _guest(mark: Mark, state: int) -> Guest:
