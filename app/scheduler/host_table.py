@@ -67,7 +67,7 @@ class Column:
 
     def at(self, position: int) -> Column:
         """The column of one host."""
-        one = Column(())
+        one = object.__new__(Column)
         one.values, one.codes = self.values, self.codes[position : position + 1]
         return one
 
@@ -113,8 +113,7 @@ class HostTable:
         self.members: Floats = np.zeros(len(rows))
 
     def _bind(self) -> None:
-        for number, name in enumerate(NUMBERS):
-            setattr(self, name, self.numbers[number])
+        self.__dict__.update(zip(NUMBERS, self.numbers, strict=True))
 
     def set_aggregates(self, aggregates: Sequence[AggregateRow]) -> None:
         """Replace all aggregates."""

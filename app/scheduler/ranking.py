@@ -31,10 +31,28 @@ class _Scale:
     low: float = 0.0
     high: float = 0.0
     scores: Floats | None = None
+    stale: bool = False
+    """The ends may have moved."""
 
     def ends(self) -> tuple[float, float]:
         low = self.rule.floor if self.rule.floor is not None else float(self.values.min())
         return float(low), float(self.values.max())
+
+    def change(self, at: int, value: float, gone: list[int]) -> None:
+        """One host's value is now this, and so is that of the hosts which are gone."""
+        old = float(self.values[at])
+        if value == old:
+            return
+        self.values[at] = value
+        self.values[gone] = value
+        # Between the ends nothing moves them: most picks need no look at all the other hosts.
+        inside = self.low < old < self.high and self.low <= value <= self.high
+        self.stale = self.stale or not inside
+
+    def moved(self) -> bool:
+        """Whether its ends are no longer those that the scores were made with."""
+        stale, self.stale = self.stale, False
+        return stale and self.ends() != (self.low, self.high)
 
     def score(self) -> None:
         self.low, self.high = self.ends()
@@ -137,7 +155,7 @@ class Ranking:
         """The host's scores by weigher; empty when it is the only one."""
         if self.alive < 2:
             return {}
-        at = int(np.searchsorted(self._at, position))
+        at = int(self._at.searchsorted(position))
         return {
             scale.rule.name: float(scale.scores[at])
             for scale in self._scales
@@ -146,7 +164,7 @@ class Ranking:
 
     def drop(self, position: int) -> None:
         """The host does not fit any more."""
-        at = int(np.searchsorted(self._at, position))
+        at = int(self._at.searchsorted(position))
         if self._total[at] != GONE:
             self._drop([at])
             self._rescale()
@@ -168,24 +186,24 @@ class Ranking:
         other = int(self._total.argmax())
         for scale in self._scales:
             scale.values[self._gone] = scale.values[other]
+            scale.stale = True
 
     def weigh_again(self, one: HostTable, position: int) -> None:
         """Weigh the host anew from a table of it alone."""
-        at = int(np.searchsorted(self._at, position))
+        at = int(self._at.searchsorted(position))
         if self._total[at] == GONE:
             return
         for scale in self._scales:
             column = scale.rule.weigh(one, self._spec, self._options)
             value = 0.0 if column is None else float(column[0])
             floor = scale.rule.floor
-            scale.values[at] = value if floor is None else max(value, floor)
-            scale.values[self._gone] = scale.values[at]
+            scale.change(at, value if floor is None else max(value, floor), self._gone)
         self._rescale(at)
 
     def _rescale(self, at: int | None = None) -> None:
         if not self.alive:
             return
-        moved = [scale for scale in self._scales if scale.ends() != (scale.low, scale.high)]
+        moved = [scale for scale in self._scales if scale.moved()]
         for scale in self._scales:
             if scale in moved:
                 scale.score()
