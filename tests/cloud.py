@@ -181,8 +181,8 @@ class Cloud:
         )
 
     def scalars(self, statement: Any) -> list[Any]:
-        """Read one column."""
-        with Session(self.engine) as session:
+        """Read one column, without SQLite's lock: what is polled must not keep writers waiting."""
+        with Session(self.engine.execution_options(reading=True)) as session:
             return list(session.scalars(statement))
 
     def server(self, server_id: str) -> Server:

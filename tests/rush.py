@@ -87,6 +87,13 @@ class Rush:
             list(pool.map(one, range(requests)))
         return [str(one) for one in cloud.scalars(select(Action.id))]
 
+    def claimed(self, seconds: float) -> None:
+        """Wait until no request waits for a place any more."""
+        waiting = select(func.count()).where(
+            Action.finished_at.is_(None), Action.stage.in_(("schedule", "claim"))
+        )
+        eventually(lambda: self.cloud.scalars(waiting)[0] == 0, seconds, "all have their places")
+
     def ended(self, seconds: float) -> Counter[str]:
         """Wait until every request has ended; how many servers are in each state."""
         unfinished = select(func.count()).where(Action.finished_at.is_(None))

@@ -93,6 +93,29 @@ def test_control_stages_are_not_rung_into_a_queue_of_over_500(here: Cloud) -> No
     assert redis.llen("scheduler") == 2, "one message a request"
 
 
+def test_hosts_are_not_rung_while_over_500_outcomes_wait(here: Cloud) -> None:
+    who = caller(here)
+    [(on_host, action_id)] = create(here, who, add_image(here, who.project_id), ring=False)
+    add_host("n1", 1)
+    place(on_host, "n1")
+    with transaction() as session:
+        session.add(Cleanup(server_id=on_host, host="n1", fence=1, next_ring_at=0.0))
+    redis = here.redis()
+    for _ in range(LIMIT + 1):
+        publish.control(publisher(), "settle", {}).apply_async()
+    due(rings=1)
+    ring.ring_due(Backlog())
+    assert redis.llen("host-n1") == 0, "it would tell its outcome again, behind all the others"
+    held_back = here.action(action_id)
+    assert held_back.rings == 1
+    with reading() as session:
+        assert 3 < held_back.next_ring_at - clock(session) < 6
+    redis.ltrim("conductor", 0, 0)
+    due()
+    ring.ring_due(Backlog())
+    assert redis.llen("host-n1") == 2
+
+
 def test_builds_do_not_wait_for_copies_of_disks(here: Cloud) -> None:
     add_host("n1", 1)
     who = caller(here, "admin")

@@ -31,9 +31,14 @@ ForHosts = list[tuple[str, str, Signature]]
 
 
 def ring_due(backlog: Backlog) -> None:
-    """Send what is due. Raises one of AWAY when the broker is; what was not sent stays due."""
+    """Send what is due. Raises one of AWAY when the broker is; what was not sent stays due.
+
+    Hosts are not rung while their outcomes wait in a long queue: a host would tell its outcome
+    once more, and the queue would grow by every ring.
+    """
+    outcomes_wait = backlog.is_long(publish.control_queue("settle"))
     with transaction() as session:
-        requests, for_hosts, held_back = _take(session)
+        requests, for_hosts, held_back = _take(session, with_hosts=not outcomes_wait)
     for stage, request_id in list(requests):
         if backlog.is_long(publish.control_queue(stage)):
             held_back += requests.pop((stage, request_id))
@@ -43,18 +48,18 @@ def ring_due(backlog: Backlog) -> None:
     _send(requests, for_hosts)
 
 
-def _take(session: Session) -> tuple[Requests, ForHosts, list[str]]:
-    """What is due, by control stage and request; for hosts; and what their room holds back."""
+def _take(session: Session, *, with_hosts: bool) -> tuple[Requests, ForHosts, list[str]]:
+    """What is due, by control stage and request; for hosts; and what is held back from them."""
     requests: Requests = {}
     for_hosts: ForHosts = []
     held_back: list[str] = []
     reachable = ringing.names_in_state(session, (hosts.UP, hosts.RECONCILING))
     due = ringing.due_actions(session, reachable)
-    with_host = [pair for pair in due if publish.is_on_host(pair[0])]
-    there = [action for action, _ in with_host]
+    on_host = [pair for pair in due if publish.is_on_host(pair[0])]
+    there = [action for action, _ in on_host] if with_hosts else []
     sendable = ringing.dispatchable(session, there, BUILDS, ringing.DISPATCHED)
     sendable &= ringing.dispatchable(session, there, COPIES, ringing.DISPATCHED_COPIES)
-    plans.look_ahead(session, [pair for pair in with_host if pair[0].id in sendable])
+    plans.look_ahead(session, [pair for pair in on_host if pair[0].id in sendable])
     for action, server in due:
         if not publish.is_on_host(action):
             requests.setdefault((action.stage, action.request_id), []).append(action.id)
@@ -66,7 +71,9 @@ def _take(session: Session) -> tuple[Requests, ForHosts, list[str]]:
                     _say_why(session, action, server)
         else:
             held_back.append(action.id)
-    return requests, for_hosts + _for_cleanups(session, reachable), held_back
+    if with_hosts:
+        for_hosts += _for_cleanups(session, reachable)
+    return requests, for_hosts, held_back
 
 
 def _say_why(session: Session, action: Action, server: Server) -> None:
