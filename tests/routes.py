@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import Flask
-from hypothesis import find, settings
+from hypothesis import Phase, find, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -187,7 +187,9 @@ def _matching(pattern: str) -> str:
     for text in _USUAL:  # Hypothesis takes its time
         if re.search(pattern, text):
             return text
-    once = settings(database=None, deadline=None, max_examples=200)
+    once = settings(
+        database=None, deadline=None, max_examples=200, phases=(Phase.generate, Phase.shrink)
+    )
     return find(st.from_regex(pattern), lambda text: "\n" not in text, settings=once)
 
 

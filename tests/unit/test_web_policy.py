@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from oslo_policy import policy as oslo_policy
 
@@ -10,7 +12,7 @@ from app.web import policy
 from app.web.compute.actions import ACTIONS
 from app.web.factory import create_app
 from app.web.policy import routes
-from app.web.policy.judge import enforcer
+from app.web.policy.judge import REMEMBERED, Judge, enforcer
 
 
 def test_every_method_of_every_route_names_a_registered_rule() -> None:
@@ -59,3 +61,30 @@ def test_an_unknown_rule_fails_closed() -> None:
     judged = enforcer(policy.RULES)
     assert not judged.enforce("no such rule", {}, {"roles": ["admin"]})
     assert isinstance(judged, oslo_policy.Enforcer)
+
+
+def test_a_verdict_that_is_remembered_is_that_of_the_rules_in_force(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text('"a": "project_id:%(project_id)s"\n')
+    judge = Judge({"a": "!", "b": "is_admin:True"}, path)
+    mine, other = {"project_id": "p"}, {"project_id": "q"}
+    for _ in range(2):
+        assert judge.allows("a", mine, mine)
+        assert not judge.allows("a", other, mine)
+        assert not judge.allows("a", mine, other)
+        assert judge.allows("b", mine, {"is_admin": True})
+        assert not judge.allows("b", mine, {"is_admin": 1}), "another text"
+        assert judge.allows("a", {**mine, "made": {"no": "hash"}}, mine)
+    path.write_text('"a": "project_id:%(project_id)s and role:x"\n')
+    judge.refresh()
+    assert not judge.allows("a", mine, {**mine, "roles": []})
+    assert judge.allows("a", mine, {**mine, "roles": ["x"]})
+    assert not judge.allows("a", mine, {**mine, "roles": ["y"]})
+
+
+def test_no_more_verdicts_are_remembered_than_fit(tmp_path: Path) -> None:
+    judge = Judge({"a": "user_id:%(user_id)s"}, tmp_path / "none.yaml")
+    for number in range(REMEMBERED + 10):
+        assert not judge.allows("a", {"user_id": f"other-{number}"}, {"user_id": "me"})
+    assert len(judge._rules._told) == 10
+    assert judge.allows("a", {"user_id": "me"}, {"user_id": "me"})

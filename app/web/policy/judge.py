@@ -16,7 +16,30 @@ from app.errors import Bug, Invalid
 from app.web.policy import overrides
 
 FILE = "policy.yaml"
+REMEMBERED = 10_000
+"""Verdicts that one process remembers: asking oslo.policy anew costs a tenth of a request."""
 Fingerprint = tuple[int, int, int] | None
+
+
+class _Rules:
+    """One state of the rules, with what they said; all checks compare the arguments and no more."""
+
+    def __init__(self, checks: Mapping[str, str]) -> None:
+        self._enforcer = enforcer(checks)
+        self._told: dict[Any, bool] = {}
+
+    def allow(self, rule: str, target: Mapping[str, Any], credentials: Mapping[str, Any]) -> bool:
+        """Whether the rule's check holds."""
+        # As texts, which is what checks compare: they are told apart where == would not, as 1 is
+        # from True, and packages may ask about values that have no hash.
+        asked = (rule, repr(sorted(target.items())), repr(sorted(credentials.items())))
+        told = self._told.get(asked)
+        if told is None:
+            told = bool(self._enforcer.enforce(rule, dict(target), dict(credentials)))
+            if len(self._told) >= REMEMBERED:
+                self._told = {}
+            self._told[asked] = told
+        return told
 
 
 def enforcer(checks: Mapping[str, str]) -> oslo_policy.Enforcer:
@@ -44,7 +67,7 @@ class Judge:
         self.overridden: dict[str, str] = {}
         if required or self._seen is not None:
             self.overridden = overrides.read(path, self.defaults)
-        self._enforcer = enforcer({**self.defaults, **self.overridden})
+        self._rules = _Rules(self.checks)
 
     @classmethod
     def of(cls, settings: Settings, defaults: Mapping[str, str]) -> Judge:
@@ -64,7 +87,7 @@ class Judge:
         """
         if rule not in self.defaults:
             raise Bug(f"no policy rule {rule}")
-        return bool(self._enforcer.enforce(rule, dict(target), dict(credentials)))
+        return self._rules.allow(rule, target, credentials)
 
     def refresh(self) -> None:
         """Follow the file, if it has changed since it was last looked at."""
@@ -80,7 +103,7 @@ class Judge:
             except Invalid as error:
                 logs.get(__name__).error("policy kept as it was", error=error.message)
                 return
-            self._enforcer = enforcer({**self.defaults, **changed})
+            self._rules = _Rules({**self.defaults, **changed})
             self.overridden = changed
             logs.get(__name__).info("policy read again", file=str(self._path), rules=len(changed))
 
