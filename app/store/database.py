@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from app.config import settings
 from app.errors import Conflict, Unavailable
 from app.models import now
+from app.store.sqlite_writers import Turns, WriterConnection
 
 logger = logging.getLogger(__name__)
 BUSY_SECONDS = 20
@@ -61,7 +62,7 @@ def make_engine(url: str) -> Engine:
     if url.startswith("sqlite"):
         engine = create_engine(
             url,
-            connect_args={"timeout": BUSY_SECONDS},
+            connect_args={"timeout": BUSY_SECONDS, "factory": WriterConnection},
             pool_size=20,
             max_overflow=200,
             pool_timeout=POOL_SECONDS,
@@ -69,7 +70,7 @@ def make_engine(url: str) -> Engine:
             json_deserializer=_json,
         )
         event.listen(engine, "connect", _sqlite_pragmas)
-        event.listen(engine, "begin", _sqlite_begin)
+        event.listen(engine, "begin", Turns(BUSY_SECONDS).begin)
         return engine
     limits = " ".join(f"-c {name}={value}" for name, value in LIMITS.items())
     connections = settings().database_connections
@@ -107,12 +108,6 @@ def _sqlite_pragmas(connection: Any, record: Any) -> None:
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
-
-
-def _sqlite_begin(connection: Any) -> None:
-    # A writer takes its lock at once: a lock upgrade in mid-transaction could only fail.
-    reading = connection.get_execution_options().get("reading")
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
 @functools.cache
