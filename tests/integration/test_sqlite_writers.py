@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, create_engine, event, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from app.store import database
@@ -54,11 +54,11 @@ def test_readers_do_not_wait_for_a_writer_and_see_nothing_of_it(engine: Engine) 
 def test_a_failed_statement_and_a_failed_block_give_the_turn_back(engine: Engine) -> None:
     note(engine, "there")
     for _ in range(2):
-        with pytest.raises(Exception, match="UNIQUE"):
+        with pytest.raises(IntegrityError, match="UNIQUE"):
             note(engine, "there")
-        with pytest.raises(RuntimeError), Session(engine) as session:
-            session.execute(text("INSERT INTO notes VALUES ('never')"))
-            raise RuntimeError
+        session = Session(engine)
+        session.execute(text("INSERT INTO notes VALUES ('never')"))
+        session.rollback()
     connection = engine.connect()
     connection.execute(text("INSERT INTO notes VALUES ('left open')"))
     connection.close()
@@ -71,8 +71,9 @@ def test_a_commit_that_fails_is_rolled_back_and_gives_the_turn_back(engine: Engi
         connection.execute(text("CREATE TABLE parents (id INTEGER PRIMARY KEY)"))
         reference = "REFERENCES parents(id) DEFERRABLE INITIALLY DEFERRED"
         connection.execute(text(f"CREATE TABLE children (parent INTEGER {reference})"))
-    with pytest.raises(Exception, match="FOREIGN KEY"), Session(engine) as session:
-        session.execute(text("INSERT INTO children VALUES (7)"))
+    session = Session(engine)
+    session.execute(text("INSERT INTO children VALUES (7)"))
+    with pytest.raises(IntegrityError, match="FOREIGN KEY"):
         session.commit()
     note(engine, "after it")
     assert count(engine) == 1
