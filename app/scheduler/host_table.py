@@ -195,9 +195,9 @@ class HostTable:
         """Pretend that these hosts are enabled and up."""
         self.usable[self.named(names)] = 1
 
-    def take(self, position: int, wanted: Resources) -> None:
-        """Count one more server of `wanted` on the host at `position`, being built."""
-        self._count(position, wanted, 1, building=True)
+    def take(self, position: int, wanted: Resources, number: int = 1) -> None:
+        """Count so many more servers of `wanted` on the host at `position`, being built."""
+        self._count(position, wanted, number, building=True)
 
     def give(self, position: int, wanted: Resources, *, building: bool = True) -> None:
         """Count one server of `wanted` less there, the reverse of `take`.

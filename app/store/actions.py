@@ -106,6 +106,14 @@ def has_been_placed(session: Session, request_id: str) -> bool:
     return session.scalars(events.limit(1)).first() is not None
 
 
+def at_stage(session: Session, stage: str, ids: Sequence[str]) -> set[str]:
+    """Those of the ids whose actions stand at the stage, unfinished."""
+    standing = select(Action.id).where(
+        Action.id.in_(ids), Action.stage == stage, Action.finished_at.is_(None)
+    )
+    return set(session.scalars(standing))
+
+
 def failed_builds(session: Session, action_id: str, part: str = "code") -> dict[str, str]:
     """For each host on which the action's build failed, the newest fault's code (or another part),
     the newest last."""

@@ -16,10 +16,10 @@ from app.domain.resources import Resources
 from app.errors import Unavailable
 from app.models import Action, Host, Server
 from app.scheduler.host_table import HostTable
-from app.store import aggregates, claims, hosts, hosts_admin
+from app.store import actions, aggregates, claims, hosts, hosts_admin
 from app.store.database import engine, reading, transaction
 from app.tasks.control import live_table
-from app.tasks.control.live_table import WHOLE_SECONDS, LiveTable
+from app.tasks.control.live_table import ASSUMED, WHOLE_SECONDS, LiveTable
 from tests.asking import add_image, adopt, caller, create
 from tests.cloud import Cloud
 from tests.integration.host_rows import add_host
@@ -190,3 +190,60 @@ def test_builds_in_flight_are_counted_as_the_session_sees_them(rows: Cloud) -> N
         for action in session.scalars(select(Action)):
             action.finished_at = 1.0
     assert look(table).building.tolist() == [0, 0, 0]
+
+
+def assuming(table: LiveTable) -> list[float]:
+    """The RAM that each host has left, in MiB, when all that was chosen gets its host."""
+    with reading() as session:
+        return [float(room) for room in table.copy(session, assuming=True).room_ram_mb]
+
+
+def chosen(rows: Cloud, table: LiveTable, action_id: str, host: str) -> None:
+    """Let an action stand at its claim, with that choice."""
+    with transaction() as session:
+        action = session.get_one(Action, action_id)
+        server = session.get_one(Server, action.server_id)
+        action.selection = [host, "n3"]
+        actions.enter(session, action, server, "claim")
+    table.assume([(action, server)])
+
+
+def test_what_was_chosen_counts_as_taken_until_it_is_claimed_or_gone(rows: Cloud) -> None:
+    who = caller(rows)
+    made = create(rows, who, add_image(rows, who.project_id), count=3, ring=False)
+    size = rows.server(made[0][0]).ram_mb
+    table = LiveTable()
+    free = assuming(table)
+    for _, action_id in made:
+        chosen(rows, table, action_id, "n1")
+    assert assuming(table) == [free[0] - 3 * size, free[1], free[2]]
+    assert look(table).room_ram_mb.tolist() == free, "who refuses does not assume"
+    (claimed, first), (_, second), (_, third) = made
+    with transaction() as session:
+        wanted = {claimed: Resources(1, size, 1)}
+        claims.take(session, {claimed: "n1"}, wanted)
+        session.get_one(Action, first).stage = "build"
+        session.get_one(Action, second).stage = "schedule"
+    assert assuming(table) == [free[0] - 2 * size, *free[1:]], "once as used, once as assumed"
+    with transaction() as session:
+        action = session.get_one(Action, third)
+        server = session.get_one(Server, action.server_id)
+        actions.finish(session, action, server, "failed")
+    assert assuming(table) == [free[0] - size, *free[1:]]
+    with transaction() as session:
+        session.get_one(Action, second).stage = "claim"
+    assert assuming(table) == [free[0] - size, *free[1:]], "another worker chooses for it now"
+
+
+def test_no_more_choices_are_remembered_than_fit(rows: Cloud) -> None:
+    table = LiveTable()
+    server = Server(vcpus=1, ram_mb=64, disk_gb=1)
+    table.assume(
+        (Action(id=str(number), selection=["n1"]), server) for number in range(ASSUMED + 7)
+    )
+    assert len(table._assumed) == ASSUMED
+    assert "6" not in table._assumed
+    assert "7" in table._assumed
+    free = assuming(table)
+    assert table._assumed == {}, "none of them is in the database"
+    assert free == look(table).room_ram_mb.tolist()

@@ -1,7 +1,9 @@
 """All hosts in this process's memory, brought up to date by what changed since the last look.
 
 Every process that chooses has its own: what another claims meanwhile shows at the next look, and
-until then costs a lost race, never an over-commit, for the claim is the judge.
+until then costs a lost race, never an over-commit, for the claim is the judge. What this process
+chose itself, and what is not claimed yet, it assumes to be taken: or all requests of a burst would
+choose the few best hosts, and all but those that these have room for choose again and again.
 """
 
 from __future__ import annotations
@@ -9,15 +11,16 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 
 from sqlalchemy.orm import Session
 
 from app.domain.resources import Resources
-from app.models import Host
+from app.models import Action, Host, Server
 from app.scheduler.host_table import HostTable
 from app.scheduler.rows import HostRow
-from app.store import hosts
+from app.store import actions, hosts
 from app.store.database import reading
 from app.tasks import messages
 from app.tasks.control.aggregates import aggregates_of
@@ -25,6 +28,8 @@ from app.tasks.control.aggregates import aggregates_of
 WHOLE_SECONDS = 300.0
 """After so long everything is read anew, whatever the marks say: a database that was put back
 under a running process would have others."""
+ASSUMED = 5000
+"""Servers whose choice is remembered at most; the oldest are forgotten first."""
 
 
 class LiveTable:
@@ -38,14 +43,40 @@ class LiveTable:
         self._forgotten = 0
         self._aggregates = -1
         self._whole_at: float | None = None
+        self._assumed: dict[str, tuple[str, Resources]] = {}
 
-    def copy(self, session: Session) -> HostTable:
-        """All hosts as they are now, with the builds that `session` sees in flight."""
+    def copy(self, session: Session, *, assuming: bool = False) -> HostTable:
+        """All hosts as they are now, with the builds that `session` sees in flight.
+
+        `assuming` that what was chosen here and still waits for its claim gets it: good for a
+        choice, and no reason to refuse one.
+        """
         with self._lock, reading() as look:
+            assumed = self._still_assumed(look) if assuming else Counter()
             self._refresh(look)
             table = self._table.copy()
         table.set_building(hosts.building(session))
+        for (name, wanted), number in assumed.items():
+            if (position := table.index.get(name)) is not None:
+                table.take(position, wanted, number)
         return table
+
+    def assume(self, chosen: Iterable[tuple[Action, Server]]) -> None:
+        """Count these as taken, each on the first host of its selection, until they are claimed."""
+        with self._lock:
+            for action, server in chosen:
+                if action.selection:
+                    wanted = Resources(server.vcpus, server.ram_mb, server.disk_gb)
+                    self._assumed[action.id] = (action.selection[0], wanted)
+            for old in [*self._assumed][:-ASSUMED]:
+                del self._assumed[old]
+
+    def _still_assumed(self, session: Session) -> Counter[tuple[str, Resources]]:
+        # Before the hosts are looked at: what is claimed in between counts twice, not never.
+        if self._assumed:
+            waiting = actions.at_stage(session, "claim", list(self._assumed))
+            self._assumed = {one: self._assumed[one] for one in self._assumed if one in waiting}
+        return Counter(self._assumed.values())
 
     def _refresh(self, session: Session) -> None:
         now = self._seconds()

@@ -94,9 +94,9 @@ def spec_of_new(session: Session, project_id: str, wanted: NewServers) -> Reques
     return spec_of(session, server, frozenset())
 
 
-def table_of(session: Session) -> HostTable:
-    """All hosts as they are now, to be taken from."""
-    return live_table().copy(session)
+def table_of(session: Session, *, assuming: bool = False) -> HostTable:
+    """All hosts as they are now, to be taken from; `assuming` as `LiveTable.copy` says."""
+    return live_table().copy(session, assuming=assuming)
 
 
 def _hosts(session: Session, hints: Mapping[str, Any], name: str) -> frozenset[str] | None:

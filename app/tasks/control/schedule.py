@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.domain.advice import advised
 from app.domain.message import Fault
+from app.domain.resources import Resources
 from app.models import Action, Server
 from app.scheduler.host_table import HostTable
 from app.scheduler.select import Selection
@@ -28,10 +29,14 @@ def schedule(session: Session, request_id: str) -> list[Action]:
     held = actions.hold_request(session, request_id, "schedule")
     if not held:
         return []
-    table = placing.table_of(session)
+    table = placing.table_of(session, assuming=True)
     ended: list[Action] = []
     for avoided, group in _by_avoided(session, held, _tried).items():
         selection, left = _place(session, table, group, avoided)
+        if left:
+            # Nobody is refused for what others chose: whether they get it, the claim decides.
+            table, number = _as_claimed(session, held)
+            selection, left = _place(session, table, left, avoided, 1 if number else None)
         for milder, again in _second_chances(session, left, avoided).items():
             _, refused = _place(session, table, again, milder)
             placed = {action.id for action, _ in again} - {action.id for action, _ in refused}
@@ -44,13 +49,20 @@ def schedule(session: Session, request_id: str) -> list[Action]:
 
 
 def _place(
-    session: Session, table: HostTable, group: Held, avoided: frozenset[str]
+    session: Session,
+    table: HostTable,
+    group: Held,
+    avoided: frozenset[str],
+    least: int | None = None,
 ) -> tuple[Selection, Held]:
-    """Move on those that fit; the selection, and those that do not."""
+    """Move on those that fit; the selection, and those that do not.
+
+    Nothing fits when fewer than `least` do: by default as many as the request wants at least.
+    """
     spec = placing.spec_of(session, group[0][1], avoided)
     selection = placing.choose(table, spec, len(group))
     fits = len(selection.picks)
-    if fits < _min_count(session, group):
+    if fits < (_min_count(session, group) if least is None else least):
         fits = 0
     for number, (action, _) in enumerate(group[:fits]):
         action.selection = selection.picks[number]
@@ -60,6 +72,16 @@ def _place(
     if fits:
         actions.enter_all(session, group[:fits])
     return selection, group[fits:]
+
+
+def _as_claimed(session: Session, held: Held) -> tuple[HostTable, int]:
+    """All hosts as they are claimed, less what this request chose now; how many that is."""
+    table = placing.table_of(session)
+    chosen = [pair for pair in held if pair[0].stage == "claim"]
+    for action, server in chosen:
+        wanted = Resources(server.vcpus, server.ram_mb, server.disk_gb)
+        table.take(table.index[action.selection[0]], wanted)
+    return table, len(chosen)
 
 
 def _second_chances(

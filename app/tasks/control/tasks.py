@@ -28,6 +28,7 @@ from app.tasks.control import claim as claiming
 from app.tasks.control import reconcile as reconciling
 from app.tasks.control import schedule as scheduling
 from app.tasks.control import verdict
+from app.tasks.control.live_table import live_table
 from app.tasks.results import ActionFailed
 from app.tasks.workflow import BUILDS
 
@@ -40,7 +41,9 @@ def schedule(self: Task, request_id: str) -> None:
     reach("schedule.before")
     with transaction() as session:
         ended = scheduling.schedule(session, request_id)
-        waiting = [a for a, _ in actions.hold_request(session, request_id, "claim")]
+        held = actions.hold_request(session, request_id, "claim")
+    live_table().assume(held)
+    waiting = [action for action, _ in held]
     _tell("scheduled", waiting)
     _tell("not scheduled", ended)
     reach("schedule.after")
