@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -20,15 +20,24 @@ def cloud_id(session: Session) -> str:
     return str(session.info["cloud_id"])
 
 
-def look_ahead(session: Session, moved: Sequence[tuple[Action, Server]]) -> None:
-    """Read at once what the plans of these servers are made of; for a session that only reads."""
-    kept = [
-        *session.scalars(select(Host).where(Host.name.in_({one.host for one, _ in moved}))),
-        *session.scalars(select(Image).where(Image.id.in_({one.image_id for _, one in moved}))),
+def look_ahead(
+    session: Session, moved: Sequence[tuple[Action, Server]], with_plan: Collection[str]
+) -> None:
+    """Read at once what the messages of these actions are made of; for a session that only reads.
+
+    Those at the stages `with_plan` carry their server's plan.
+    """
+    hosts = {action.host for action, _ in moved}
+    planned = [server for action, server in moved if action.stage in with_plan]
+    images = {server.image_id for server in planned}
+    # The session keeps them: else the identity map would let go of them.
+    session.info["looked_ahead"] = [
+        *session.scalars(select(Host).where(Host.name.in_(hosts))),
+        *(session.scalars(select(Image).where(Image.id.in_(images))) if planned else ()),
     ]
-    session.info["looked_ahead"] = kept  # or the identity map lets go of them
-    host_networking.look_ahead(session, [server for _, server in moved])
-    addresses.look_ahead(session, [server.id for _, server in moved])
+    if planned:
+        host_networking.look_ahead(session, planned)
+        addresses.look_ahead(session, [server.id for server in planned])
 
 
 def image_of(session: Session, server: Server) -> Image | None:

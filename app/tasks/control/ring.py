@@ -59,7 +59,8 @@ def _take(session: Session, *, with_hosts: bool) -> tuple[Requests, ForHosts, li
     there = [action for action, _ in on_host] if with_hosts else []
     sendable = ringing.dispatchable(session, there, BUILDS, ringing.DISPATCHED)
     sendable &= ringing.dispatchable(session, there, COPIES, ringing.DISPATCHED_COPIES)
-    plans.look_ahead(session, [pair for pair in on_host if pair[0].id in sendable])
+    ahead = [pair for pair in on_host if pair[0].id in sendable]
+    plans.look_ahead(session, ahead, messages.NEEDS_PLAN)
     for action, server in due:
         if not publish.is_on_host(action):
             requests.setdefault((action.stage, action.request_id), []).append(action.id)

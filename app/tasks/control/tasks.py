@@ -23,7 +23,7 @@ from app.failpoints import reach
 from app.models import Action
 from app.store import actions, cleanups, host_networking, plans, ringing
 from app.store.database import reading, transaction
-from app.tasks import board, publish, results
+from app.tasks import board, messages, publish, results
 from app.tasks.control import claim as claiming
 from app.tasks.control import reconcile as reconciling
 from app.tasks.control import schedule as scheduling
@@ -207,7 +207,7 @@ def _host_signatures(moved: Sequence[Action]) -> dict[str, Any]:
     with reading() as session:
         standing = actions.with_servers(session, list(stages))
         same = [pair for pair in standing if pair[0].stage == stages[pair[0].id]]
-        plans.look_ahead(session, same)
+        plans.look_ahead(session, same, messages.NEEDS_PLAN)
         there = [action for action, _ in same]
         sendable = ringing.dispatchable(session, there, BUILDS, ringing.DISPATCHED)
         for action, server in same:
