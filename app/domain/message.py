@@ -22,7 +22,7 @@ GUARDS = 2
 """The version since which hosts guard their guests' ports, and are told of networking."""
 _SINCE = dict.fromkeys(
     ("pause", "unpause", "suspend", "wake", "rebuild", "rescue", "unrescue")
-    + ("snapshot", "attach", "detach", "password", "crash_dump"),
+    + ("snapshot", "attach", "detach", "password", "crash_dump", "precache"),
     2,
 )
 """The version since which hosts know a stage, unless they always did."""

@@ -19,6 +19,7 @@ from app.models.image import Image
 from app.models.image_member import ImageMember
 from app.models.keypair import Keypair
 from app.models.network import FloatingIp, HostNetworking, Network, Port, Router, Subnet
+from app.models.precache import Precache
 from app.models.quota import Quota, QuotaClass, QuotaUsage, UserQuota
 from app.models.security_group import (
     PortGroup,
@@ -57,6 +58,7 @@ __all__ = [
     "MissingGuest",
     "Network",
     "Port",
+    "Precache",
     "Project",
     "Quota",
     "QuotaClass",

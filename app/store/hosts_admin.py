@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid, NotFound
 from app.models import Action, Allocation, Cleanup, Cloud, Host, Server, now
-from app.store import aggregates, cleanups, hosts
+from app.store import aggregates, cleanups, hosts, precaches
 from app.store.database import changed
 from app.store.paging import Page, page_of
 
@@ -123,6 +123,7 @@ def forget(session: Session, name: str) -> None:
             f"Unable to delete compute service: {name} has still to remove what it has of "
             "deleted or moved instances. If it never comes back, force it down first."
         )
+    precaches.host_forgotten(session, name)
     session.execute(delete(Host).where(Host.name == name))
 
 

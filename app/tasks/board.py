@@ -42,7 +42,8 @@ class Beat:
     """A host's sign of life. `generation` is that of its newest inventory in this session.
 
     `speaks` is the newest message version that its worker knows, `software` its program's
-    version, `at` when it was said (seconds since the epoch, by the host's own clock).
+    version, `at` when it was said (seconds since the epoch, by the host's own clock), `caching`
+    percents by the ids of images that it fetches ahead of builds.
     """
 
     host: str
@@ -57,6 +58,7 @@ class Beat:
     speaks: int = field(default_factory=newest)
     at: float = 0.0
     software: str = ""
+    caching: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

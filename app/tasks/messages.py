@@ -26,7 +26,7 @@ from app.domain.message import (
 from app.errors import Bug
 from app.images.access import make_token, make_upload_token
 from app.images.keys import load_keys
-from app.models import Action, Cleanup, Host, Server
+from app.models import Action, Cleanup, Host, Image, Precache, Server
 from app.store import host_networking, plans
 from app.store.actions import key_of
 
@@ -117,6 +117,21 @@ def for_networking(session: Session, host: Host) -> dict[str, Any]:
     }
 
 
+def for_precache(session: Session, row: Precache, host: Host, image: Image) -> dict[str, Any]:
+    """The message that has a host fetch an image into its cache."""
+    return {
+        "version": _version(host),
+        "cloud_id": plans.cloud_id(session),
+        "host": host.name,
+        "host_uuid": host.uuid,
+        "session": host.session,
+        "id": row.id,
+        "attempt": row.tries,
+        "request_id": row.request_id,
+        "image": asdict(_source(image, row.id)),
+    }
+
+
 def understands(host: Host) -> bool:
     """Whether the host knows a message version that is still spoken here."""
     return common(host.speaks) is not None
@@ -125,6 +140,11 @@ def understands(host: Host) -> bool:
 def guards(host: Host) -> bool:
     """Whether the host is told of networking, so that new servers may be placed there."""
     return (common(host.speaks) or 0) >= GUARDS
+
+
+def precaches(host: Host) -> bool:
+    """Whether the host's worker fetches images ahead of builds."""
+    return (common(host.speaks) or 0) >= since("precache", None)
 
 
 def can_do(session: Session, action: Action, server: Server, host: Host) -> bool:
@@ -161,14 +181,19 @@ def _image(session: Session, action: Action, server: Server) -> ImageSource | No
     image = plans.image(session, action.args.get("image_id") or server.image_id)
     if image is None:
         return None
-    configured = settings()
+    return _source(image, action.id)
+
+
+def _source(image: Image, reader: str) -> ImageSource:
+    """Where the host gets it; `reader` is the id of what it is read for. Bug: no checksum."""
     if image.hash_value is None or image.size is None:
-        raise Bug(f"image {image.id} of server {server.id} has no checksum")
+        raise Bug(f"image {image.id} has no checksum")
+    configured = settings()
     keys = load_keys(configured.path("keys"))
     return ImageSource(
         id=image.id,
         url=image_url(configured.public_url or configured.api_url, image.id),
-        token=make_token(keys, image.id, action.id, int(configured.accept_deadline)),
+        token=make_token(keys, image.id, reader, int(configured.accept_deadline)),
         size=image.size,
         checksum_algorithm=image.hash_algorithm or "sha512",
         checksum=image.hash_value,

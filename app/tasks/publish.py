@@ -69,6 +69,22 @@ def networking(app: Celery, message: dict[str, Any]) -> Signature:
     return chain(told, noted, app=app)
 
 
+def precaching(app: Celery, message: dict[str, Any]) -> Signature:
+    """The chain that has a host fetch an image ahead of builds, and notes how it went."""
+    host, image_id = message["host"], message["image"]["id"]
+    told = app.signature(
+        "novella.precache",
+        args=(message,),
+        immutable=True,
+        queue=topology().queue("novella.precache", host),
+        argsrepr=f"(image {image_id} for {host})",
+        kwargsrepr="{}",
+        **broker.publishing_options(settings().broker_url),
+    )
+    noted = app.signature("novella.precached", queue=topology().queue("novella.precached"))
+    return chain(told, noted, app=app)
+
+
 def ring(actions: Sequence[Action]) -> None:
     """Send the first chain of freshly accepted actions. Never raises: the sweep rings again."""
     if not settings().chain or not actions:

@@ -15,7 +15,7 @@ from threading import Event
 from typing import Protocol
 
 from app.domain.guest import Diagnostics, Guest, HostFacts, Inventory
-from app.domain.message import BuildPlan
+from app.domain.message import BuildPlan, ImageSource
 from app.domain.networking import Networking
 
 Report = Callable[[int, str], None]
@@ -155,6 +155,12 @@ class Driver(Protocol):
 
         Never a graceful shutdown. No-op when there is nothing. A guest at a higher fence is
         left alone: HostFault code="newer_fence", not retriable.
+        """
+
+    def cache_image(self, image: ImageSource, cancel: Event, report: Report) -> None:
+        """Have the image in the host's cache, verified, as a build would; no-op when it is there.
+
+        Raises what a build's download raises.
         """
 
     def secure(self, state: Networking) -> None:

@@ -21,7 +21,7 @@ from app.domain.guest import (
     HostFacts,
     Inventory,
 )
-from app.domain.message import BuildPlan
+from app.domain.message import BuildPlan, ImageSource
 from app.domain.networking import Networking
 from app.errors import Cancelled, HostFault
 from app.virt.driver import Listener, Report
@@ -194,6 +194,15 @@ class FakeDriver(FakeOperations):
         self._forget(server_id)
         if guest is not None:
             self._tell(server_id, "stopped", SHUTDOWN)
+
+    def cache_image(self, image: ImageSource, cancel: Event, report: Report) -> None:
+        """Note that it is there; takes `fake_delay` seconds."""
+        self._faults.check("cache_image")
+        report(0, "downloading image")
+        if cancel.wait(self._delay) if self._delay else cancel.is_set():
+            raise Cancelled(f"download of image {image.id} cancelled")
+        with self._host.change() as state:
+            state.images[image.id] = image.checksum
 
     def secure(self, state: Networking) -> None:
         """Keep it: there is no network here."""

@@ -37,7 +37,8 @@ class FakeGuest:
 class FakeState:
     """All guests by server id; disks and DHCP entries as `cloud id/server id` to fence.
 
-    `leases` has each such server's entries as [MAC, address]; `networking` what each cloud told.
+    `leases` has each such server's entries as [MAC, address]; `networking` what each cloud told,
+    `images` the checksums of what was cached ahead of builds.
     """
 
     boot_id: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -46,6 +47,7 @@ class FakeState:
     dhcp: dict[str, int] = field(default_factory=dict)
     leases: dict[str, list[list[str]]] = field(default_factory=dict)
     networking: dict[str, dict[str, Any]] = field(default_factory=dict)
+    images: dict[str, str] = field(default_factory=dict)
 
     def leases_of(self, cloud_id: str) -> tuple[tuple[str, str, str], ...]:
         """The DHCP entries of one cloud's servers: (server id, MAC, address)."""
@@ -113,5 +115,6 @@ class FakeHost:
 def _parse(data: dict[str, Any]) -> FakeState:
     guests = {name: FakeGuest(**guest) for name, guest in data["guests"].items()}
     leases = data.get("leases", {})  # a file of before there were any
-    networking = data.get("networking", {})
-    return FakeState(data["boot_id"], guests, data["disks"], data["dhcp"], leases, networking)
+    networking, images = data.get("networking", {}), data.get("images", {})
+    disks, dhcp = data["disks"], data["dhcp"]
+    return FakeState(data["boot_id"], guests, disks, dhcp, leases, networking, images)

@@ -3,10 +3,10 @@
 A comma-separated list of `[host/]step=when[!]`. `step` is a method of the driver (`spawn`,
 `commit`, `start`, `stop`, `reboot`, `pause`, `unpause`, `suspend`, `wake`, `rebuild`,
 `rescue`, `unrescue`, `inject_nmi`, `set_password`, `attach`, `detach`, `snapshot`,
-`has_agent`, `diagnostics`, `destroy`, `inventory`, `facts`, `open`, `healthy`, `console_log`) or
-`spawn.late`, after the disk has been made. `when` is a probability from 0 to 1, `once`, `always`,
-or `N*` for the first N calls. A trailing `!` makes the fault final; without it another host may
-try. Example: `spawn=0.1,n3/spawn.late=always,commit=once!`.
+`has_agent`, `diagnostics`, `destroy`, `inventory`, `facts`, `open`, `healthy`, `console_log`,
+`cache_image`) or `spawn.late`, after the disk has been made. `when` is a probability from 0 to 1,
+`once`, `always`, or `N*` for the first N calls. A trailing `!` makes the fault final; without it
+another host may try. Example: `spawn=0.1,n3/spawn.late=always,commit=once!`.
 """
 
 from __future__ import annotations

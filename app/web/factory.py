@@ -173,7 +173,7 @@ def _namespaces() -> list[Namespace]:
     from app.web.network import versions as network
     from app.web.network import zones as network_zones  # noqa: F401
     from app.web.openapi import served
-    from app.web.v1 import events, hosts, placement, tasks  # noqa: F401
+    from app.web.v1 import events, hosts, placement, precaches, tasks  # noqa: F401
 
     return [
         identity_versions.ns,
@@ -183,6 +183,7 @@ def _namespaces() -> list[Namespace]:
         tasks.ns,
         placement.ns,
         hosts.ns,
+        precaches.ns,
         health.ns,
         metrics.ns,
         served.ns,

@@ -119,6 +119,9 @@ ASKED: dict[str, Callable[[Site], Asking]] = {
     "/compute/v2.1/os-aggregates": lambda site: (
         "admin", f"{V}/os-aggregates", {"aggregate": {"name": "new"}},
     ),
+    f"{V}/os-aggregates/<aggregate_id>/images": lambda site: (
+        "admin", f"{V}/os-aggregates/{aggregate(site)}/images", {"cache": [{"id": image(site)}]},
+    ),
     "/compute/v2.1/os-server-groups": lambda site: (
         "novella", f"{V}/os-server-groups",
         {"server_group": {"name": "new", "policies": ["affinity"]}},
@@ -266,7 +269,10 @@ REFUSED: dict[str, Callable[[Site], Asking]] = {
 }  # fmt: skip
 """Actions that this cloud never does."""
 
-VERSIONS = {f"{ACTION} trigger_crash_dump": "2.17"}
+VERSIONS = {
+    f"{ACTION} trigger_crash_dump": "2.17",
+    f"{V}/os-aggregates/<aggregate_id>/images": "2.81",
+}
 """Microversions from which they are there, but for those that 2.1 has."""
 
 

@@ -577,3 +577,27 @@ def test_many_builds_at_once_download_their_image_once(hypervisor: Hypervisor):
         thread.join(60)
     assert len(driver.inventory().guests) == len(plans)
     assert hypervisor.images.requests == (1 if hypervisor.is_libvirt else 0)
+
+
+def test_a_build_of_an_image_that_was_cached_ahead_downloads_nothing(hypervisor: Hypervisor):
+    driver = hypervisor.driver()
+    source = hypervisor.images.source()
+    for _ in range(2):
+        driver.cache_image(source, never(), quiet)
+    downloads = hypervisor.images.requests
+    assert downloads == (1 if hypervisor.is_libvirt else 0)
+    assert spawn(driver, hypervisor.plan(image=source)).paused
+    assert hypervisor.images.requests == downloads
+
+
+def test_an_image_that_cannot_be_cached_is_told_as_a_build_would(hypervisor: Hypervisor):
+    if not hypervisor.is_libvirt:
+        pytest.skip("the fake downloads nothing")
+    driver, source = hypervisor.driver(), hypervisor.images.source(checksum="0" * 128)
+    with pytest.raises(HostFault) as failed:
+        driver.cache_image(source, never(), quiet)
+    assert failed.value.code == "image_corrupt"
+    cancelled = threading.Event()
+    cancelled.set()
+    with pytest.raises(Cancelled):
+        driver.cache_image(hypervisor.images.source(), cancelled, quiet)

@@ -9,6 +9,7 @@ from app import failpoints
 from app.tasks.workflow import WORKFLOWS
 from app.topology import topology
 from tests.integration import (
+    test_precaching,
     test_steps_create,
     test_steps_pausing,
     test_steps_plugging,
@@ -28,7 +29,7 @@ FLOWS = (
     *test_steps_removal.FLOWS,
     *test_steps_snapshot.FLOWS,
 )
-WALKED = {moment for flow in FLOWS for moment in flow.moments}
+WALKED = {moment for flow in FLOWS for moment in flow.moments} | set(test_precaching.MOMENTS)
 OUT_OF_REACH = {"start.wake"}
 """libvirt's test driver cannot put a guest to sleep."""
 READS = {"novella.console", "novella.diagnostics", "novella.has_agent"}

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from celery import Signature, chain, current_app
 from sqlalchemy.orm import Session
 
 from app import logs
+from app.domain.message import Fault
 from app.errors import NovellaError
-from app.models import Action, Host, Server
-from app.store import host_networking, hosts, plans, ringing
-from app.store.database import transaction
+from app.models import Action, Host, Image, Precache, Server
+from app.store import host_networking, hosts, plans, precaches, ringing
+from app.store.database import reading, transaction
 from app.tasks import messages, metering, publish
 from app.tasks.control.backlog import Backlog
 from app.tasks.workflow import BUILDS, COPIES
@@ -151,3 +153,43 @@ def ring_networking() -> None:
         if unsent:
             with transaction() as session:
                 host_networking.not_sent(session, unsent)
+
+
+def ring_precaches(backlog: Backlog) -> None:
+    """Have hosts fetch the images that they were asked to have ahead of builds.
+
+    Raises one of AWAY when the broker is away; what was not sent stays due.
+    """
+    with reading() as session:
+        if not precaches.any_waiting(session):
+            return
+    if backlog.is_long(publish.control_queue("precached")):
+        return
+    with transaction() as session:
+        reachable = ringing.names_in_state(session, (hosts.UP, hosts.RECONCILING))
+        chains = [
+            (row.id, message)
+            for row in precaches.due(session, reachable)
+            if (message := _for_precache(session, row)) is not None
+        ]
+    unsent = [row_id for row_id, _ in chains]
+    try:
+        for row_id, message in chains:
+            publish.precaching(current_app, message).apply_async()
+            unsent.remove(row_id)
+    finally:
+        if unsent:
+            with transaction() as session:
+                precaches.not_sent(session, unsent)
+
+
+def _for_precache(session: Session, row: Precache) -> dict[str, Any] | None:
+    """The row's message; None for a host that is too old for it, and where the image is gone."""
+    host, image = session.get(Host, row.host), session.get(Image, row.image_id)
+    if image is None or image.status != "active":
+        precaches.give_up(session, row, Fault("image_gone", "the image is not active any more"))
+        return None
+    if host is not None and messages.precaches(host):
+        with _each_alone(host=row.host, request_id=row.request_id):
+            return messages.for_precache(session, row, host, image)
+    return None

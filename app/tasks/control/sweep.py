@@ -27,6 +27,7 @@ from app.store import (
     hosts,
     idempotency,
     plans,
+    precaches,
     purging,
     ringing,
     sightings,
@@ -108,6 +109,7 @@ class Sweep:
         waiting.tell(rows)
         ring.ring_due(backlog)
         ring.ring_networking()
+        ring.ring_precaches(backlog)
         self._store_results()
         self._purge()
 
@@ -186,6 +188,9 @@ class Sweep:
             self._reconcile(beat.host, backlog)
         if beat.tasks:
             self._sightings(beat)
+        if beat.caching:
+            with transaction() as session:
+                precaches.note(session, beat.host, beat.caching)
 
     def _driver(self, beat: Beat, row: Host, backlog: Backlog) -> None:
         if not beat.driver_ok and row.state in (hosts.UP, hosts.RECONCILING):
@@ -215,6 +220,10 @@ class Sweep:
     def _expire(self) -> None:
         with reading() as session:
             ids = ringing.overdue(session, losses.limits(), SLOW)
+            late = precaches.overdue(session)
+        if late:
+            with transaction() as session:
+                precaches.expire(session, late)
         for action_id in ids:
             with transaction() as session:
                 ended = losses.expire(session, action_id)
@@ -239,7 +248,7 @@ class Sweep:
         if time.monotonic() - self.purged < PURGE_SECONDS:
             return
         days, most = settings().purge_after_days, 0
-        for forget in (purging.servers, purging.old_actions) if days else ():
+        for forget in (purging.servers, purging.old_actions, precaches.purge) if days else ():
             with transaction() as session:
                 most = max(most, forget(session, days))
         with transaction() as session:

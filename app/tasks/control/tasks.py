@@ -16,12 +16,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import logs
 from app.config import settings
 from app.domain import states
-from app.domain.message import ABSENT, DONE, Key, Outcome
+from app.domain.message import ABSENT, DONE, Fault, Key, Outcome, known
 from app.domain.message import outcome as read_outcome
 from app.errors import Invalid, NovellaError
 from app.failpoints import reach
 from app.models import Action
-from app.store import actions, cleanups, host_networking, plans, ringing
+from app.store import actions, cleanups, host_networking, plans, precaches, ringing
 from app.store.database import reading, transaction
 from app.tasks import board, messages, publish, results
 from app.tasks.control import claim as claiming
@@ -155,6 +155,18 @@ def networked(told: dict[str, Any]) -> None:
     with transaction() as session:
         host_networking.applied(session, host, int(told["revision"]), fault)
     reach("networked.after")
+
+
+@shared_task(name="novella.precached")
+def precached(told: dict[str, Any]) -> None:
+    """Note how a host got on with an image that it was to fetch."""
+    reach("precached.before")
+    host, fault = str(told["host"]), known(Fault, told["fault"]) if told["fault"] else None
+    with transaction() as session:
+        state = precaches.settle(session, str(told["id"]), host, int(told["attempt"]), fault)
+    if state is not None:
+        log.info("an image was to be fetched", host=host, state=state, code=fault and fault.code)
+    reach("precached.after")
 
 
 def _last_id(task: Task) -> str | None:

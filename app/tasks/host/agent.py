@@ -24,13 +24,14 @@ from app.config import Settings, settings, software
 from app.domain.guest import HostFacts
 from app.domain.message import HostMessage, Outcome
 from app.domain.networking import networking, surviving
-from app.errors import HostFault, NovellaError
+from app.errors import Cancelled, HostFault, NovellaError
 from app.tasks import board
 from app.tasks.board import Beat
 from app.tasks.host.effects import Effects
 from app.tasks.host.intake import Intake
 from app.tasks.host.inventory import InventoryPoster
 from app.tasks.host.journal import Journal
+from app.tasks.host.precaching import Precaching, answer
 from app.tasks.host.progress import ProgressPoster
 from app.tasks.host.room import Room
 from app.tasks.host.session import Session
@@ -93,6 +94,7 @@ class Agent:
             self.settings.cloud_url,
             self.settings.tls_ca,
         )
+        self.precaching = Precaching(self.driver, self.ended, self.settings.cloud_url)
         self.intake = Intake(self.name, self.journal, effects, Room(self.settings.builds_per_host))
         while not self._open():
             if self.ended.wait(HEALTH_SECONDS):
@@ -173,6 +175,7 @@ class Agent:
             tasks=self.intake.tasks.sightings(),
             at=time.time(),
             software=software(),
+            caching=self.precaching.percents(),
         )
         try:
             board.post_beat(beat)
@@ -220,8 +223,7 @@ class Agent:
 
     def secure(self, message: dict[str, Any]) -> dict[str, Any] | None:
         """Put networking into force, if it was sent to this machine in this session."""
-        sent_to = (message["cloud_id"], message["host_uuid"], message["session"])
-        if not self.ready.is_set() or sent_to != (self.cloud_id, self.uuid, self.session.current()):
+        if not self._is_ours(message["cloud_id"], message["host_uuid"], message["session"]):
             return None
         fault = ""
         try:
@@ -235,10 +237,23 @@ class Agent:
         revision = message["networking"].get("revision", 0)
         return {"host": self.name, "revision": revision, "fault": fault}
 
+    def precache(self, message: dict[str, Any]) -> dict[str, Any] | None:
+        """Fetch an image ahead of builds; None drops what is not for us, or runs already."""
+        if not self._is_ours(message["cloud_id"], message["host_uuid"], message["session"]):
+            return None
+        try:
+            return answer(message, self.precaching.fetch(message))
+        except Cancelled as error:
+            log.info("no image is fetched", host=self.name, reason=error.message)
+            return None
+
+    def _is_ours(self, *sent_to: str) -> bool:
+        """Whether a message was sent to this machine (cloud, machine, session), and now."""
+        return self.ready.is_set() and sent_to == (self.cloud_id, self.uuid, self.session.current())
+
     def handle(self, message: HostMessage) -> Outcome | None:
         """Run a message, if it was sent to this machine in this session; None drops it."""
-        sent_to = (message.cloud_id, message.host_uuid, message.session)
-        if not self.ready.is_set() or sent_to != (self.cloud_id, self.uuid, self.session.current()):
+        if not self._is_ours(message.cloud_id, message.host_uuid, message.session):
             log.info("dropped: sent to another session", stage=message.key.stage)
             return None
         outcome = self.intake.handle(message)

@@ -64,6 +64,21 @@ def networks(message: dict[str, Any]) -> dict[str, Any]:
     return told
 
 
+@shared_task(name="novella.precache")
+def precache(message: dict[str, Any]) -> dict[str, Any]:
+    """Fetch an image into this host's cache; answers how that went."""
+    agent = AGENTS.get(message["host"])
+    if agent is None or message.get("version") not in range(OLDEST, VERSION + 1):
+        raise Ignore
+    reach("precache.before")
+    with logs.bound(request_id=message["request_id"]):
+        told = agent.precache(message)
+    if told is None:
+        raise Ignore
+    reach("precache.after")
+    return told
+
+
 @shared_task(name="novella.console")
 def console(request: dict[str, Any]) -> None:
     """Answer a read of a console log."""

@@ -15,7 +15,7 @@ import libvirt
 
 from app.config import Settings
 from app.domain.guest import Diagnostics, Guest, HostFacts, Inventory
-from app.domain.message import BuildPlan
+from app.domain.message import BuildPlan, ImageSource
 from app.domain.networking import Networking
 from app.errors import HostFault
 from app.failpoints import Step
@@ -234,6 +234,11 @@ class LibvirtDriver:
             self.host.networks.remove_unused()
             snapshot.tidy(self.host)
             self.host.firewall.reassert()
+
+    def cache_image(self, image: ImageSource, cancel: Event, report: Report) -> None:
+        """See the contract."""
+        with self.host.cache.lease(image, cancel, report):
+            pass
 
     def secure(self, state: Networking) -> None:
         """See the contract."""

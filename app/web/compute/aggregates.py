@@ -8,9 +8,9 @@ from typing import Any
 from flask import Response
 from sqlalchemy.orm import Session
 
-from app.errors import Invalid
+from app.errors import Invalid, NotFound
 from app.models import Aggregate
-from app.store import aggregates
+from app.store import aggregates, images, precaches
 from app.store.database import reading, transaction
 from app.web import context
 from app.web.accepting import once
@@ -18,12 +18,14 @@ from app.web.answers import answer, nothing
 from app.web.api import Route, documented
 from app.web.body import body, parsed
 from app.web.compute import group_schemas as schemas
+from app.web.compute.ranges import routed
 from app.web.compute.versions import ns
 from app.web.policy import INSIDE, require
 from app.web.times import micros
 
 WITH_UUID = (2, 41)
 _RULE = "os_compute_api:os-aggregates:"
+_PRECACHED = (2, 81)
 _NAMES = ("add_host", "remove_host", "set_metadata")
 
 
@@ -50,7 +52,7 @@ def _shown(session: Session, found: Aggregate) -> Response:
     return answer({"aggregate": _whole(found, hosts)})
 
 
-def _number(text: str) -> int:
+def whole_id(text: str) -> int:
     """The id in the path. Raises Invalid for what is no whole number."""
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
@@ -88,14 +90,14 @@ class OneAggregate(Route):
 
     def get(self, aggregate_id: str) -> Response:
         """Show an aggregate."""
-        number = _number(aggregate_id)
+        number = whole_id(aggregate_id)
         with reading() as session:
             return _shown(session, aggregates.get(session, number))
 
     @documented(ns, schemas.AGGREGATE_CHANGE)
     def put(self, aggregate_id: str) -> Response:
         """Rename an aggregate, or its zone if its hosts have no servers."""
-        number = _number(aggregate_id)
+        number = whole_id(aggregate_id)
         wanted = body(schemas.AGGREGATE_CHANGE)["aggregate"]
         zone = {name: wanted[name] for name in (aggregates.ZONE,) if name in wanted}
         with transaction() as session:
@@ -103,7 +105,7 @@ class OneAggregate(Route):
 
     def delete(self, aggregate_id: str) -> Response:
         """Forget an aggregate without hosts."""
-        number = _number(aggregate_id)
+        number = whole_id(aggregate_id)
         with transaction() as session:
             aggregates.remove(session, number)
         return nothing(200)
@@ -123,7 +125,7 @@ class AggregateAction(Route):
             require(_RULE + name)
         else:
             require(f"{_RULE}update")  # nobody else learns what a good body is
-        number = _number(aggregate_id)
+        number = whole_id(aggregate_id)
         wanted = schemas.AGGREGATE_ACTION.check(given)
         perform = _ACTIONS[str(name)]
 
@@ -131,6 +133,44 @@ class AggregateAction(Route):
             return _shown(session, perform(session, number, wanted[name]))
 
         return once(work)
+
+
+@ns.route("/v2.1/os-aggregates/<aggregate_id>/images")
+class AggregateImages(Route):
+    policy = {"post": "compute:aggregates:images"}
+    answers = {"post": (202,)}
+
+    @documented(ns, schemas.AGGREGATE_IMAGES)
+    def post(self, aggregate_id: str) -> Response:
+        """Have the aggregate's hosts fetch images into their caches ahead of builds; from 2.81.
+
+        `GET /v1/aggregates/{id}/images` tells how far they are.
+        """
+        routed(since=_PRECACHED)
+        wanted = whole_id(aggregate_id)
+        image_ids = [one["id"] for one in body(schemas.AGGREGATE_IMAGES)["cache"]]
+
+        def work(session: Session) -> Response:
+            found = aggregates.get(session, wanted)
+            _check_images(session, image_ids)
+            names = aggregates.hosts_of(session, [found])[found.id]
+            seconds = context.settings().accept_deadline
+            precaches.ask(session, names, image_ids, context.request_id(), seconds)
+            return nothing(202)
+
+        return once(work)
+
+
+def _check_images(session: Session, image_ids: list[str]) -> None:
+    """Raises Invalid for an image that is not there, or that hosts could not fetch now."""
+    for place, image_id in enumerate(image_ids):
+        field = f"Invalid input for field cache.{place}.id: "
+        try:
+            image = images.get(session, context.caller(), image_id)
+        except NotFound as error:
+            raise Invalid(f"{field}there is no image {image_id}") from error
+        if image.status != images.ACTIVE:
+            raise Invalid(f"{field}image {image_id} is {image.status}, not {images.ACTIVE}")
 
 
 def _add_host(session: Session, number: int, wanted: dict[str, Any]) -> Aggregate:

@@ -188,5 +188,6 @@ _DEFAULTS = {
 }
 RULES = {_API + name: check for name, check in _DEFAULTS.items()} | {
     "compute:server:topology:index": _READER,
+    "compute:aggregates:images": _ADMIN,
     "compute:servers:create:requested_destination": _ADMIN,  # Nova's name has no prefix
 }

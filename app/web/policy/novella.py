@@ -16,4 +16,5 @@ RULES = {
     "novella:capacity:show": "rule:project_reader_or_admin",
     "novella:hosts:list": _ADMIN,
     "novella:hosts:token": _ADMIN,
+    "novella:aggregates:images": _ADMIN,
 }
