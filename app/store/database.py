@@ -11,9 +11,10 @@ from typing import Any, cast
 
 import orjson
 from sqlalchemy import CursorResult, Delete, Engine, Update, create_engine, event, select
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 
 from app.config import settings
 from app.errors import Conflict, Unavailable
@@ -167,6 +168,11 @@ def _translated() -> Iterator[None]:
             raise
         logger.warning("two changes met: %s", error.orig)
         raise Conflict(_MET) from error
+    except (StaleDataError, InvalidRequestError) as error:
+        if not _row_is_gone(error):
+            raise
+        logger.warning("two changes met: %s", error)
+        raise Conflict(_MET) from error
     except DBAPIError as error:
         if not _passes(error):
             raise
@@ -177,6 +183,13 @@ def _lost_race(error: IntegrityError) -> bool:
     """Whether what was free, or there, when this transaction looked no longer was so."""
     codes = (getattr(error.orig, name, None) for name in ("sqlstate", "sqlite_errorname"))
     return not _RACES.isdisjoint(codes)
+
+
+def _row_is_gone(error: StaleDataError | InvalidRequestError) -> bool:
+    """Whether a row was removed between its reading and its change, or its reading anew."""
+    # What refresh raises has no class of its own.
+    unread = str(error).startswith("Could not refresh instance")
+    return isinstance(error, StaleDataError | ObjectDeletedError) or unread
 
 
 @contextmanager

@@ -29,10 +29,15 @@ def members(session: Session, caller: Caller, image_id: str) -> list[ImageMember
     return list(session.scalars(query.order_by(ImageMember.created_at, ImageMember.project_id)))
 
 
-def member(session: Session, caller: Caller, image_id: str, project_id: str) -> ImageMember:
-    """One of them. Raises as `members`, and NotFound for another's membership."""
+def member(
+    session: Session, caller: Caller, image_id: str, project_id: str, *, lock: bool = False
+) -> ImageMember:
+    """One of them, its row locked for a change if asked.
+
+    Raises as `members`, and NotFound for another's membership.
+    """
     image = _shared(images.get(session, caller, image_id))
-    found = session.get(ImageMember, (image_id, project_id))
+    found = session.get(ImageMember, (image_id, project_id), with_for_update=lock)
     if found is None or not (_owns(caller, image) or project_id == caller.project_id):
         raise NotFound(f"Image {image_id} has no member {project_id}.")
     return found
@@ -61,7 +66,7 @@ def answer(
     session: Session, caller: Caller, image_id: str, project_id: str, status: str
 ) -> ImageMember:
     """What the member makes of the offer: it alone says so, or an administrator for it."""
-    found = member(session, caller, image_id, project_id)
+    found = member(session, caller, image_id, project_id, lock=True)
     if project_id != caller.project_id and not caller.is_admin:
         raise Forbidden(f"Only project {project_id} itself may accept or reject image {image_id}.")
     found.status = status

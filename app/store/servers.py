@@ -19,6 +19,7 @@ from app.domain.states import CANCELLED, KINDS, Kind, kind_of
 from app.errors import Conflict, Forbidden, Invalid, NotFound
 from app.models import (
     Action,
+    Host,
     Project,
     Server,
     ServerNic,
@@ -36,6 +37,7 @@ from app.store import (
     user_quotas,
 )
 from app.store.database import clock
+from app.store.hosts import UP
 
 FIRST_STAGE = {kind.name: kind.stage for kind in KINDS.values()} | {"sync": "report"}
 """Where each kind starts (the tests compare it with the workflows)."""
@@ -320,8 +322,21 @@ def check_unlocked(caller: Caller, server: Server) -> None:
 
 def pre_empt(session: Session, running: Action, server: Server, by: str) -> None:
     """End what runs, as cancelled; what its host may hold is the newcomer's to clean: a server
-    keeps its host until that host has confirmed, or has become a cleanup."""
-    if running.stage_started_at is None:
-        actions.put_back(running, server)  # its host never began
+    keeps its host until that host has confirmed, or has become a cleanup.
+
+    What the request changed goes back only if the host would have said that it began: in doubt,
+    the guest may boot from what is new."""
+    if running.stage_started_at is None and _would_have_told(session, running):
+        actions.put_back(running, server)
     fault = Fault("pre_empted", f"taken over by a {by} of the same server")
     actions.finish(session, running, server, CANCELLED, fault)
+
+
+def _would_have_told(session: Session, action: Action) -> bool:
+    """Whether a heartbeat of the action's host has surely been swept since it could begin.
+
+    One whose beats stay away is declared down only after `down_after`, and may have begun before.
+    """
+    host = session.get(Host, action.host or "")
+    age = clock(session) - action.created_at
+    return host is not None and host.state == UP and age > settings().down_after

@@ -20,7 +20,8 @@ def settled(session: Session, action: Action, server: Server, outcome: Outcome) 
     """The host answered."""
     if outcome.result != DONE:
         unexplained = f"the host answered {outcome.result!r} without a reason"
-        failed(session, action, server, outcome.fault or Fault("unexplained", unexplained))
+        fault = outcome.fault or Fault("unexplained", unexplained)
+        failed(session, action, server, fault, began=True)
         return
     following = WORKFLOWS[action.kind].after(action.stage)
     if following is not None:
@@ -28,7 +29,8 @@ def settled(session: Session, action: Action, server: Server, outcome: Outcome) 
         actions.enter(session, action, server, following.name, slow=following.slow)
         return
     if action.args.get("made_image") and not snapshots.finished(session, action, outcome.found):
-        failed(session, action, server, Fault("image_gone", "the image was deleted meanwhile"))
+        gone = Fault("image_gone", "the image was deleted meanwhile")
+        failed(session, action, server, gone, began=True)
         return
     if action.kind == interfaces.DETACH:
         interfaces.settled(session, action, plugged=False)
@@ -47,11 +49,16 @@ def end_of(action: Action, server: Server, power_state: int) -> str | None:
     return KINDS[action.kind].end
 
 
-def failed(session: Session, action: Action, server: Server, fault: Fault) -> None:
-    """It did not work: the server stays what it was, unless its guest may be neither."""
+def failed(
+    session: Session, action: Action, server: Server, fault: Fault, *, began: bool
+) -> None:
+    """It did not work: the server stays what it was, unless its guest may be neither.
+
+    `began`: its host may have touched the guest. Whatever the host itself answers, it began: the
+    row says so only once a heartbeat was swept, and a quick failure is here before that.
+    """
     fault = advised(fault, action.stage, action.host)
     boots = action.kind in ("rebuild", "rescue", "unrescue")
-    began = action.stage_started_at is not None
     if boots and began and fault.code in UNUSABLE:
         endings.broken(session, action, server, fault)
         return

@@ -60,7 +60,8 @@ def expire(session: Session, action_id: str) -> Action | None:
         leave_to_cleanup(session, action, server)
     elif action.kind != "create":
         server.fence += 1
-        inplace.failed(session, action, server, fault)
+        began = action.stage_started_at is not None
+        inplace.failed(session, action, server, fault, began=began)
     elif action.stage == "build":
         again = Fault(fault.code, fault.message, retriable=clock(session) < action.deadline)
         verdict.build_failed(session, action, server, again)

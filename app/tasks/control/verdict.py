@@ -136,7 +136,7 @@ def _stale(session: Session, action: Action, server: Server, outcome: Outcome) -
         cleanups.owe(session, server, outcome.host)
         endings.gone(session, action, server)
     else:
-        inplace.failed(session, action, server, fault)
+        inplace.failed(session, action, server, fault, began=True)
 
 
 def _unknown(outcome: Outcome) -> Fault:
