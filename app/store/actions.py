@@ -21,7 +21,9 @@ from app.store.database import clock
 
 BEFORE = "before"
 """The argument that keeps the server's columns as they were before the request changed them."""
-_PASSING = frozenset({SEALED, BEFORE})
+AFTER = "after"
+"""The argument that keeps what the request made of them."""
+_PASSING = frozenset({SEALED, BEFORE, AFTER})
 """Arguments that an action has only until it ends."""
 FIRST_RING = 2.0
 """Seconds after which a stage that was sent once is rung by the sweep."""
@@ -277,9 +279,24 @@ def finish(
 
 
 def put_back(action: Action, server: Server) -> None:
-    """Have the server's columns be what they were before the request changed them."""
+    """Have the server's columns be what they were before the request changed them.
+
+    What another request has changed since stays, of metadata by its keys: that was accepted, too.
+    """
+    made = action.args.get(AFTER, {})
     for column, value in action.args.get(BEFORE, {}).items():
-        setattr(server, column, value)
+        shown = getattr(server, column)
+        setattr(server, column, _restored(value, made.get(column, shown), shown))
+
+
+def _restored(before: Any, made: Any, shown: Any) -> Any:
+    """`before`, but for what of `shown` is no longer as the request made it."""
+    if not all(isinstance(value, dict) for value in (before, made, shown)):
+        return before if made == shown else shown
+    kept = {
+        key: before if made.get(key) == shown.get(key) else shown for key in {**before, **shown}
+    }
+    return {key: values[key] for key, values in kept.items() if key in values}
 
 
 def _drop_image(session: Session, image_id: str) -> None:

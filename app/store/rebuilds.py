@@ -17,12 +17,12 @@ def rebuild(session: Session, caller: Caller, server: Server, changes: Mapping[s
     """Accept a rebuild that sets the server's columns to `changes`, a new `image_id` among them.
 
     They show at once, and go back to what they were when the rebuild fails before the guest is
-    touched. Raises Conflict.
+    touched, but for those that have been changed again meanwhile. Raises Conflict.
     """
     args = {"stay_off": server.vm_state == states.STOPPED}
     action = servers.request(session, caller, server.id, "rebuild", args)
     before = {column: getattr(server, column) for column in changes}
-    action.args = {**action.args, actions.BEFORE: before}
+    action.args = {**action.args, actions.BEFORE: before, actions.AFTER: dict(changes)}
     for column, value in changes.items():
         setattr(server, column, value)
     session.flush()

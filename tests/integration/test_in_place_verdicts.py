@@ -103,6 +103,26 @@ def test_a_reset_keeps_what_a_rebuild_changed_while_its_host_may_have_begun_unhe
         assert (after["name"], after["image"]["id"]) == ("other", image)
 
 
+def test_what_was_changed_while_a_rebuild_ran_outlives_its_failure(site: Site) -> None:
+    add_host()
+    server, image = site.built(metadata={"k": "old"}), site.add_image()
+    before = shown(site, server)
+    body = {"imageRef": image, "name": "other", "metadata": {"k": "rebuilt", "by": "rebuild"}}
+    task = ask(site, server, {"rebuild": body})
+    renamed = {"server": {"name": "renamed"}}
+    assert site.call("PUT", f"{SERVERS}/{server}", json=renamed).status_code == 200
+    assert answer(task, "image_unreachable") == ("failed", "image_unreachable")
+    after = shown(site, server)
+    assert (after["name"], after["metadata"]) == ("renamed", {"k": "old"})
+    assert after["image"] == before["image"]
+    task = ask(site, server, {"rebuild": body})
+    merged = {"metadata": {"more": "1"}}
+    assert site.post(f"{SERVERS}/{server}/metadata", json=merged).status_code == 200
+    assert answer(task, "image_unreachable") == ("failed", "image_unreachable")
+    after = shown(site, server)
+    assert (after["name"], after["metadata"]) == ("renamed", {"k": "old", "more": "1"})
+
+
 def test_a_stopped_server_stays_stopped(site: Site) -> None:
     server, image = site.built(), site.add_image()
     site.set_server(server, vm_state="stopped")

@@ -49,9 +49,7 @@ def end_of(action: Action, server: Server, power_state: int) -> str | None:
     return KINDS[action.kind].end
 
 
-def failed(
-    session: Session, action: Action, server: Server, fault: Fault, *, began: bool
-) -> None:
+def failed(session: Session, action: Action, server: Server, fault: Fault, *, began: bool) -> None:
     """It did not work: the server stays what it was, unless its guest may be neither.
 
     `began`: its host may have touched the guest. Whatever the host itself answers, it began: the
