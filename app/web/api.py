@@ -8,9 +8,11 @@ from typing import Any
 from flask import Response, request
 from flask_restx import Api, Namespace, Resource
 
-from app.web import accepting, errors
+from app.errors import NotFound
+from app.web import accepting, context, errors
 from app.web.answers import answer
 from app.web.body import Schema
+from app.web.microversions import Range
 
 
 class NovellaApi(Api):
@@ -34,6 +36,7 @@ class Route(Resource):
     `takes_image_token`: a Bearer token may stand for the caller; the resource checks it.
     `keyless`: why its POST takes no Idempotency-Key; all others answer through `accepting`.
     `policy`: the rule for each method that needs a token (`app.web.policy`); a test sees to it.
+    `versions`: by method, the first and last microversion of Compute that has it, unless all do.
     `answers`: by method, its statuses where they are not the usual ones, and those that no other
     route of the kind has; none when it only refuses. What `app.web.openapi` tells.
     `asks`: by method, the rules that its handler asks besides; tests see to that, too.
@@ -46,6 +49,7 @@ class Route(Resource):
     takes_image_token = False
     keyless = ""
     policy: Mapping[str, str] = {}
+    versions: Mapping[str, Range] = {}
     answers: Mapping[str, tuple[int, ...]] = {}
     asks: Mapping[str, Sequence[str]] = {}
     extended: Sequence[str] = ()
@@ -53,7 +57,18 @@ class Route(Resource):
     def dispatch_request(self, *args: Any, **kwargs: Any) -> Any:
         """The resource's method; a POST that was answered under its key gets that answer."""
         told = None if self.keyless or request.method != "POST" else accepting.earlier()
-        return super().dispatch_request(*args, **kwargs) if told is None else told
+        if told is not None:
+            return told
+        self._check_version()
+        return super().dispatch_request(*args, **kwargs)
+
+    def _check_version(self) -> None:
+        """Raises NotFound where the request's microversion does not have the method."""
+        method = "get" if request.method == "HEAD" else request.method.lower()
+        if method in self.versions:
+            first, last = self.versions[method]
+            if not first <= context.version() <= last:
+                raise NotFound("The resource could not be found.")
 
 
 def make_api(namespaces: list[Namespace]) -> NovellaApi:

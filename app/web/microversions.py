@@ -8,6 +8,9 @@ from werkzeug.datastructures import Headers
 
 from app.errors import Invalid
 
+Version = tuple[int, int]
+Range = tuple[Version, Version]
+"""The first and the last version that has something."""
 MIN, MAX = (2, 1), (2, 104)
 _FORM = re.compile(r"([1-9]\d{0,3})\.([1-9]\d{0,3}|0)")
 NEW, OLD = "OpenStack-API-Version", "X-OpenStack-Nova-API-Version"
@@ -54,6 +57,16 @@ def echo(headers: Headers, version: tuple[int, int]) -> None:
     headers[OLD] = shown(version)
     headers.add("Vary", NEW)
     headers.add("Vary", OLD)
+
+
+def since(first: Version, *methods: str) -> dict[str, Range]:
+    """Methods of a route that `first` brought."""
+    return dict.fromkeys(methods, (first, MAX))
+
+
+def before(gone: Version, *methods: str) -> dict[str, Range]:
+    """Methods of a route that are not there any more from `gone` on."""
+    return dict.fromkeys(methods, (MIN, (gone[0], gone[1] - 1)))
 
 
 def shown(version: tuple[int, int]) -> str:

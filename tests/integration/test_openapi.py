@@ -12,6 +12,7 @@ from tests.integration.web_fixtures import Site, seeded_database, site
 from tests.routes import endpoints
 
 __all__ = ["seeded_database", "site"]
+V = "/compute/v2.1"
 ACTION = "/compute/v2.1/servers/{server_id}/action"
 
 
@@ -34,6 +35,29 @@ def test_every_route_is_an_operation_with_its_parameters_and_statuses(site: Site
         assert (operation.get("security") == []) == endpoint.is_public, str(endpoint)
         assert ("requestBody" in operation) >= (endpoint.schema is not None), str(endpoint)
     assert {"/healthz", "/readyz", "/metrics", "/openapi.json"} <= set(paths)
+
+
+def test_each_compute_operation_is_told_of_and_answered_in_the_microversions_that_have_it(
+    site: Site,
+) -> None:
+    told = document(site)["paths"]
+    beyond = {}
+    for endpoint in endpoints(site.app):
+        if not endpoint.path.startswith("/compute/v2.1/"):
+            continue
+        path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", endpoint.path)
+        operation = told[path][endpoint.method.lower()]
+        first, last = ([int(n) for n in operation[x].split(".")] for x in ("x-since", "x-until"))
+        outside = [[2, first[1] - 1]] * (first > [2, 1]) + [[2, last[1] + 1]] * (last < [2, 104])
+        assert ("description" in operation) == bool(outside), str(endpoint)
+        for one in outside:
+            beyond[endpoint.method, re.sub(r"<(?:\w+:)?\w+>", "1", endpoint.path)] = one
+    assert {path for _, path in beyond} >= {f"{V}/os-aggregates/1/images", f"{V}/servers/1/tags"}
+    for (method, path), (_, minor) in beyond.items():
+        answer = site.call(method, path, "admin", json={}, version=f"2.{minor}")
+        assert answer.status_code == 404, (method, path)
+        gone = "The resource could not be found."
+        assert answer.json["itemNotFound"]["message"] == gone, (method, path)
 
 
 def test_every_server_action_has_a_branch_of_its_own_with_its_schema(site: Site) -> None:

@@ -18,8 +18,8 @@ from app.web.answers import answer, nothing
 from app.web.api import Route, documented
 from app.web.body import body, parsed
 from app.web.compute import group_schemas as schemas
-from app.web.compute.ranges import routed
 from app.web.compute.versions import ns
+from app.web.microversions import since
 from app.web.policy import INSIDE, require
 from app.web.times import micros
 
@@ -137,16 +137,16 @@ class AggregateAction(Route):
 
 @ns.route("/v2.1/os-aggregates/<aggregate_id>/images")
 class AggregateImages(Route):
+    versions = since(_PRECACHED, "post")
     policy = {"post": "compute:aggregates:images"}
     answers = {"post": (202,)}
 
     @documented(ns, schemas.AGGREGATE_IMAGES)
     def post(self, aggregate_id: str) -> Response:
-        """Have the aggregate's hosts fetch images into their caches ahead of builds; from 2.81.
+        """Have the aggregate's hosts fetch images into their caches ahead of builds.
 
         `GET /v1/aggregates/{id}/images` tells how far they are.
         """
-        routed(since=_PRECACHED)
         wanted = whole_id(aggregate_id)
         image_ids = [one["id"] for one in body(schemas.AGGREGATE_IMAGES)["cache"]]
 

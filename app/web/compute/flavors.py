@@ -21,8 +21,9 @@ from app.web.api import Route, documented
 from app.web.body import body, is_true
 from app.web.compute import resource_schemas as schemas
 from app.web.compute import views
-from app.web.compute.ranges import known_parameters, routed
+from app.web.compute.ranges import known_parameters
 from app.web.compute.versions import ns
+from app.web.microversions import since
 from app.web.policy import allows
 
 _PARAMS = {
@@ -145,6 +146,7 @@ class FlavorsDetail(Route):
 
 @ns.route("/v2.1/flavors/<flavor_id>")
 class OneFlavor(Route):
+    versions = since(DESCRIBED, "put")
     asks = {"get": (_SPECS,), "put": (_SPECS,)}
     policy = {
         "get": "os_compute_api:flavors:show",
@@ -161,8 +163,7 @@ class OneFlavor(Route):
 
     @documented(ns, schemas.FLAVOR_CHANGE)
     def put(self, flavor_id: str) -> Response:
-        """Describe a flavor; from 2.55."""
-        routed(since=DESCRIBED)
+        """Describe a flavor."""
         wanted = body(schemas.FLAVOR_CHANGE)["flavor"]
         with transaction() as session:
             found = flavors.get(session, context.caller(), flavor_id, lock=True)

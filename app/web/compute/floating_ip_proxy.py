@@ -19,8 +19,9 @@ from app.web.api import Route, documented
 from app.web.body import parsed, raw
 from app.web.compute import network_schemas
 from app.web.compute.actions import register
-from app.web.compute.ranges import ADDRESSES, PROXIES, routed
+from app.web.compute.ranges import ADDRESSES, PROXIES
 from app.web.compute.versions import ns
+from app.web.microversions import before
 
 _RULE = "os_compute_api:os-floating-ips:"
 
@@ -50,11 +51,11 @@ def _views(session: Session, found: list[FloatingIp]) -> list[dict[str, Any]]:
 
 @ns.route("/v2.1/os-floating-ip-pools")
 class Pools(Route):
+    versions = before(PROXIES, "get")
     policy = {"get": "os_compute_api:os-floating-ip-pools"}
 
     def get(self) -> Response:
-        """List the networks that have floating addresses; until 2.35."""
-        routed(until=PROXIES)
+        """List the networks that have floating addresses."""
         with reading() as session:
             names = [one.name for one in _pools(session)]
         return answer({"floating_ip_pools": [{"name": name} for name in names]})
@@ -62,11 +63,11 @@ class Pools(Route):
 
 @ns.route("/v2.1/os-floating-ips")
 class FloatingIps(Route):
+    versions = before(PROXIES, "get", "post")
     policy = {"get": f"{_RULE}list", "post": f"{_RULE}create"}
 
     def get(self) -> Response:
-        """List the project's floating addresses; until 2.35."""
-        routed(until=PROXIES)
+        """List the project's floating addresses."""
         wanted = Listing(filters={"project_id": [context.caller().project_id]})
         with reading() as session:
             found = networks.listed(session, context.caller(), FloatingIp, wanted)
@@ -75,8 +76,7 @@ class FloatingIps(Route):
 
     @documented(ns, network_schemas.FLOATING)
     def post(self) -> Response:
-        """Get a floating address, of a pool by name or id or of the first; until 2.35."""
-        routed(until=PROXIES)
+        """Get a floating address, of a pool by name or id or of the first."""
         given = network_schemas.FLOATING.check(parsed() if raw() else {})
         pool = given.get("pool")
 
@@ -98,20 +98,19 @@ class FloatingIps(Route):
 
 @ns.route("/v2.1/os-floating-ips/<floatingip_id>")
 class OneFloatingIp(Route):
+    versions = before(PROXIES, "get", "delete")
     policy = {"get": f"{_RULE}show", "delete": f"{_RULE}delete"}
     answers = {"delete": (202,)}
 
     def get(self, floatingip_id: str) -> Response:
-        """Show a floating address; until 2.35."""
-        routed(until=PROXIES)
+        """Show a floating address."""
         with reading() as session:
             found = networks.get(session, context.caller(), FloatingIp, floatingip_id)
             shown = _views(session, [found])[0]
         return answer({"floating_ip": shown})
 
     def delete(self, floatingip_id: str) -> Response:
-        """Give a floating address back; until 2.35."""
-        routed(until=PROXIES)
+        """Give a floating address back."""
         with transaction() as session:
             floating_ips.remove(session, context.caller(), floatingip_id)
         return nothing(202)

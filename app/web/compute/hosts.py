@@ -16,9 +16,9 @@ from app.web.answers import answer
 from app.web.api import Route, documented
 from app.web.body import body
 from app.web.compute import resource_schemas as schemas
-from app.web.compute.ranges import routed
 from app.web.compute.services import control_services
 from app.web.compute.versions import ns
+from app.web.microversions import before
 
 GONE = (2, 43)
 _RULE = "os_compute_api:os-hosts:"
@@ -26,12 +26,12 @@ _RULE = "os_compute_api:os-hosts:"
 
 @ns.route("/v2.1/os-hosts")
 class Hosts(Route):
+    versions = before(GONE, "get")
     policy = {"get": f"{_RULE}list"}
 
     @ns.doc(params={"zone": "only those of this availability zone"})
     def get(self) -> Response:
-        """List every service's host; until 2.42."""
-        routed(until=GONE)
+        """List every service's host."""
         with reading() as session:
             found = [(one.name, "compute", one.zone) for one in hosts.all_hosts(session)]
         found += [
@@ -48,12 +48,12 @@ class Hosts(Route):
 
 @ns.route("/v2.1/os-hosts/<host_name>")
 class OneHost(Route):
+    versions = before(GONE, "get", "put")
     policy = {"get": f"{_RULE}show", "put": f"{_RULE}update"}
     answers = {"put": (200, 501)}
 
     def get(self, host_name: str) -> Response:
-        """Show what a host has, what is used of it, and by which projects; until 2.42."""
-        routed(until=GONE)
+        """Show what a host has, what is used of it, and by which projects."""
         with reading() as session:
             host = _find(session, host_name)
             taken = hosts_admin.taken_by_project(session, host_name)
@@ -74,8 +74,7 @@ class OneHost(Route):
 
     @documented(ns, schemas.HOST_CHANGE)
     def put(self, host_name: str) -> Response:
-        """Enable or disable a host; until 2.42."""
-        routed(until=GONE)
+        """Enable or disable a host."""
         wanted = body(schemas.HOST_CHANGE)
         with transaction() as session:
             _find(session, host_name)
@@ -88,6 +87,7 @@ class OneHost(Route):
 
 @ns.route("/v2.1/os-hosts/<host_name>/startup")
 class HostStartup(Route):
+    versions = before(GONE, "get")
     policy = {"get": f"{_RULE}start"}
     answers = {"get": (501,)}
 
@@ -98,6 +98,7 @@ class HostStartup(Route):
 
 @ns.route("/v2.1/os-hosts/<host_name>/shutdown")
 class HostShutdown(Route):
+    versions = before(GONE, "get")
     policy = {"get": f"{_RULE}shutdown"}
     answers = {"get": (501,)}
 
@@ -108,6 +109,7 @@ class HostShutdown(Route):
 
 @ns.route("/v2.1/os-hosts/<host_name>/reboot")
 class HostReboot(Route):
+    versions = before(GONE, "get")
     policy = {"get": f"{_RULE}reboot"}
     answers = {"get": (501,)}
 
@@ -117,7 +119,6 @@ class HostReboot(Route):
 
 
 def _power(host_name: str) -> Response:
-    routed(until=GONE)
     with reading() as session:
         _find(session, host_name)
     raise _unsupported("Switching a host's power")

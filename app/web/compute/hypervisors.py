@@ -21,8 +21,9 @@ from app.web import context, query
 from app.web.answers import answer
 from app.web.api import Route
 from app.web.compute import services, views
-from app.web.compute.ranges import known_parameters, routed
+from app.web.compute.ranges import known_parameters
 from app.web.compute.versions import ns
+from app.web.microversions import before
 
 BY_UUID, PAGED, WITHOUT_CAPACITY = (2, 53), (2, 33), (2, 88)
 _PARAMS = {
@@ -181,11 +182,11 @@ class HypervisorsDetail(Route):
 
 @ns.route("/v2.1/os-hypervisors/statistics")
 class HypervisorStatistics(Route):
+    versions = before(WITHOUT_CAPACITY, "get")
     policy = {"get": "os_compute_api:os-hypervisors:statistics"}
 
     def get(self) -> Response:
-        """Sum up the enabled hypervisors; until 2.87."""
-        routed(until=WITHOUT_CAPACITY)
+        """Sum up the enabled hypervisors."""
         with reading() as session:
             found = [one for one in hosts_admin.standings(session) if one.host.enabled]
         each = [_capacity(one) for one in found]
@@ -217,12 +218,12 @@ class OneHypervisor(Route):
 
 @ns.route("/v2.1/os-hypervisors/<hypervisor_id>/uptime")
 class HypervisorUptime(Route):
+    versions = before(WITHOUT_CAPACITY, "get")
     policy = {"get": "os_compute_api:os-hypervisors:uptime"}
     answers = {"get": (200, 501)}
 
     def get(self, hypervisor_id: str) -> Response:
-        """Show for how long a hypervisor has run; until 2.87."""
-        routed(until=WITHOUT_CAPACITY)
+        """Show for how long a hypervisor has run."""
         with reading() as session:
             host = _find(session, hypervisor_id)
         uptime = _uptime(host)
@@ -235,11 +236,11 @@ class HypervisorUptime(Route):
 
 @ns.route("/v2.1/os-hypervisors/<pattern>/search")
 class HypervisorSearch(Route):
+    versions = before(BY_UUID, "get")
     policy = {"get": "os_compute_api:os-hypervisors:search"}
 
     def get(self, pattern: str) -> Response:
-        """List the hypervisors whose name contains the pattern; until 2.52."""
-        routed(until=BY_UUID)
+        """List the hypervisors whose name contains the pattern."""
         with reading() as session:
             found = hosts_admin.standings(session, like=pattern)
         if not found:
@@ -249,11 +250,11 @@ class HypervisorSearch(Route):
 
 @ns.route("/v2.1/os-hypervisors/<pattern>/servers")
 class HypervisorServers(Route):
+    versions = before(BY_UUID, "get")
     policy = {"get": "os_compute_api:os-hypervisors:servers"}
 
     def get(self, pattern: str) -> Response:
-        """List the servers on the hypervisors whose name contains the pattern; until 2.52."""
-        routed(until=BY_UUID)
+        """List the servers on the hypervisors whose name contains the pattern."""
         with reading() as session:
             found = hosts_admin.standings(session, like=pattern)
             if not found:

@@ -15,9 +15,9 @@ from app.web.answers import answer, nothing
 from app.web.api import Route, documented
 from app.web.body import body
 from app.web.compute import schemas
-from app.web.compute.ranges import routed
 from app.web.compute.versions import ns
 from app.web.image.schemas import OURS, check_writable
+from app.web.microversions import before
 
 GONE = (2, 39)
 
@@ -46,19 +46,18 @@ def _item(image: Image, key: str) -> str:
 
 @ns.route("/v2.1/images/<image_id>/metadata")
 class ImageMetadata(Route):
+    versions = before(GONE, "get", "post", "put")
     policy = {"get": "get_image", "post": "modify_image", "put": "modify_image"}
 
     def get(self, image_id: str) -> Response:
-        """Show an image's metadata; until 2.38."""
-        routed(until=GONE)
+        """Show an image's metadata."""
         with reading() as session:
             found = images.get(session, context.caller(), image_id)
         return answer({"metadata": found.properties})
 
     @documented(ns, schemas.METADATA_ITEMS)
     def post(self, image_id: str) -> Response:
-        """Add to an image's metadata, or change items of it; until 2.38."""
-        routed(until=GONE)
+        """Add to an image's metadata, or change items of it."""
         given = body(schemas.METADATA_ITEMS)["metadata"]
         return once(
             lambda session: answer({"metadata": _merge(session, image_id, given).properties})
@@ -66,8 +65,7 @@ class ImageMetadata(Route):
 
     @documented(ns, schemas.METADATA_ITEMS)
     def put(self, image_id: str) -> Response:
-        """Put other metadata in the place of an image's; until 2.38."""
-        routed(until=GONE)
+        """Put other metadata in the place of an image's."""
         given = body(schemas.METADATA_ITEMS)["metadata"]
         with transaction() as session:
             kept = _merge(session, image_id, given, anew=True).properties
@@ -76,19 +74,18 @@ class ImageMetadata(Route):
 
 @ns.route("/v2.1/images/<image_id>/metadata/<key>")
 class ImageMetadataItem(Route):
+    versions = before(GONE, "get", "put", "delete")
     policy = {"get": "get_image", "put": "modify_image", "delete": "modify_image"}
 
     def get(self, image_id: str, key: str) -> Response:
-        """Show one item of an image's metadata; until 2.38."""
-        routed(until=GONE)
+        """Show one item of an image's metadata."""
         with reading() as session:
             found = images.get(session, context.caller(), image_id)
         return answer({"meta": {key: _item(found, key)}})
 
     @documented(ns, schemas.METADATA_ITEM)
     def put(self, image_id: str, key: str) -> Response:
-        """Add or change one item of an image's metadata; until 2.38."""
-        routed(until=GONE)
+        """Add or change one item of an image's metadata."""
         given = body(schemas.METADATA_ITEM)["meta"]
         if key not in given:
             raise Invalid("Invalid input for field meta: it is not the item that the path names")
@@ -97,8 +94,7 @@ class ImageMetadataItem(Route):
         return answer({"meta": given})
 
     def delete(self, image_id: str, key: str) -> Response:
-        """Remove one item of an image's metadata; until 2.38."""
-        routed(until=GONE)
+        """Remove one item of an image's metadata."""
         with transaction() as session:
             image = images.for_change(session, context.caller(), image_id)
             _item(image, key)

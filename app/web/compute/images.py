@@ -15,9 +15,9 @@ from app.web import context, query, times
 from app.web.answers import answer, nothing
 from app.web.api import Route
 from app.web.compute import views
-from app.web.compute.ranges import routed
 from app.web.compute.versions import ns
 from app.web.image.image import remove
+from app.web.microversions import before
 
 GONE = (2, 36)
 _STATUS = {
@@ -73,7 +73,6 @@ def _wanted() -> images.ImageQuery | None:
 
 
 def _listing(whole: bool) -> Response:
-    routed(until=GONE)
     wanted = _wanted()
     if wanted is None or wanted.page.limit == 0:
         return answer({"images": []})
@@ -120,37 +119,38 @@ def _whole(row: Image, base: str) -> dict[str, Any]:
 
 @ns.route("/v2.1/images")
 class Images(Route):
+    versions = before(GONE, "get")
     policy = {"get": "get_images"}
 
     @ns.doc(params=_PARAMS)
     def get(self) -> Response:
-        """List images; until 2.35."""
+        """List images."""
         return _listing(whole=False)
 
 
 @ns.route("/v2.1/images/detail")
 class ImagesDetail(Route):
+    versions = before(GONE, "get")
     policy = {"get": "get_images"}
 
     @ns.doc(params=_PARAMS)
     def get(self) -> Response:
-        """List images with all they have; until 2.35."""
+        """List images with all they have."""
         return _listing(whole=True)
 
 
 @ns.route("/v2.1/images/<image_id>")
 class OneImage(Route):
+    versions = before(GONE, "get", "delete")
     policy = {"get": "get_image", "delete": "delete_image"}
 
     def get(self, image_id: str) -> Response:
-        """Show an image; until 2.35."""
-        routed(until=GONE)
+        """Show an image."""
         with reading() as session:
             found = images.get(session, context.caller(), image_id)
         return answer({"image": _whole(found, context.base_url())})
 
     def delete(self, image_id: str) -> Response:
-        """Delete an image; until 2.35."""
-        routed(until=GONE)
+        """Delete an image."""
         remove(image_id)
         return nothing()

@@ -19,6 +19,7 @@ from app.web.body import BOOLEAN, NAME, Schema, body, integer, only
 from app.web.compute import schemas
 from app.web.compute.actions import asking, register
 from app.web.compute.versions import ns
+from app.web.microversions import since
 from app.web.policy import require
 
 _MIGRATING = "os_compute_api:os-migrate-server:"
@@ -223,11 +224,10 @@ REMOTE_CONSOLE = Schema(
 class RemoteConsoles(Route):
     policy = {"post": "os_compute_api:os-remote-consoles"}
     answers = {"post": ()}
+    versions = since((2, 6), "post")
     keyless = "it answers where a console is and starts no work"
 
     @documented(ns, REMOTE_CONSOLE)
     def post(self, server_id: str) -> Response:
         """The address of a console: not yet, 400."""
-        if context.version() < (2, 6):
-            raise NotFound("Remote consoles begin with version 2.6")
         _no_console(server_id, body(REMOTE_CONSOLE)["remote_console"]["type"])

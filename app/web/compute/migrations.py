@@ -10,8 +10,9 @@ from app.store.database import reading
 from app.web import context, query, times
 from app.web.answers import answer
 from app.web.api import Route
-from app.web.compute.ranges import known_parameters, routed
+from app.web.compute.ranges import known_parameters
 from app.web.compute.versions import ns
+from app.web.microversions import since
 from app.web.policy import require
 
 PAGED, OF_USERS = (2, 59), (2, 80)
@@ -59,11 +60,11 @@ class Migrations(Route):
 
 @ns.route("/v2.1/servers/<server_id>/migrations")
 class ServerMigrations(Route):
+    versions = since((2, 23), "get")
     policy = {"get": "os_compute_api:servers:migrations:index"}
 
     def get(self, server_id: str) -> Response:
-        """List what is moving the server now; from 2.23, for managers."""
-        routed(since=(2, 23))
+        """List what is moving the server now, for managers."""
         with reading() as session:
             server_listing.get(session, context.caller(), server_id)
         return answer({"migrations": []})
@@ -71,19 +72,18 @@ class ServerMigrations(Route):
 
 @ns.route("/v2.1/servers/<server_id>/migrations/<migration_id>")
 class ServerMigration(Route):
+    versions = since((2, 23), "get") | since((2, 24), "delete")
     policy = {
         "get": "os_compute_api:servers:migrations:show",
         "delete": "os_compute_api:servers:migrations:delete",
     }
 
     def get(self, server_id: str, migration_id: str) -> Response:
-        """Show one migration of a server: 404, for there is none; from 2.23."""
-        routed(since=(2, 23))
+        """Show one migration of a server: 404, for there is none."""
         raise _missing(server_id, migration_id)
 
     def delete(self, server_id: str, migration_id: str) -> Response:
-        """Abort a migration: 404, for there is none; from 2.24."""
-        routed(since=(2, 24))
+        """Abort a migration: 404, for there is none."""
         raise _missing(server_id, migration_id)
 
 

@@ -13,8 +13,9 @@ from app.store.networks import Listing
 from app.web import context
 from app.web.answers import answer
 from app.web.api import Route
-from app.web.compute.ranges import PROXIES, routed
+from app.web.compute.ranges import PROXIES
 from app.web.compute.versions import ns
+from app.web.microversions import before
 
 _EMPTY = (
     "cidr", "netmask", "gateway", "broadcast", "dns1", "dns2", "cidr_v6", "gateway_v6",
@@ -49,39 +50,39 @@ def _one(network_id: str) -> Network:
 
 @ns.route("/v2.1/os-networks")
 class Networks(Route):
+    versions = before(PROXIES, "get")
     policy = {"get": "os_compute_api:os-networks:list"}
 
     def get(self) -> Response:
-        """List networks by their names; until 2.35."""
-        routed(until=PROXIES)
+        """List networks by their names."""
         return answer({"networks": [_shown(row) for row in _all()]})
 
 
 @ns.route("/v2.1/os-networks/<network_id>")
 class OneNetwork(Route):
+    versions = before(PROXIES, "get")
     policy = {"get": "os_compute_api:os-networks:show"}
 
     def get(self, network_id: str) -> Response:
-        """Show a network by its name; until 2.35."""
-        routed(until=PROXIES)
+        """Show a network by its name."""
         return answer({"network": _shown(_one(network_id))})
 
 
 @ns.route("/v2.1/os-tenant-networks")
 class TenantNetworks(Route):
+    versions = before(PROXIES, "get")
     policy = {"get": "os_compute_api:os-tenant-networks:list"}
 
     def get(self) -> Response:
-        """List networks by their names; until 2.35."""
-        routed(until=PROXIES)
+        """List networks by their names."""
         return answer({"networks": [_tenant(row) for row in _all()]})
 
 
 @ns.route("/v2.1/os-tenant-networks/<network_id>")
 class OneTenantNetwork(Route):
+    versions = before(PROXIES, "get")
     policy = {"get": "os_compute_api:os-tenant-networks:show"}
 
     def get(self, network_id: str) -> Response:
-        """Show a network by its name; until 2.35."""
-        routed(until=PROXIES)
+        """Show a network by its name."""
         return answer({"network": _tenant(_one(network_id))})

@@ -1,4 +1,4 @@
-"""What exists only in some microversions: routes, and query parameters."""
+"""What exists only in some microversions: query parameters, and the proxies of other services."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import request
 
-from app.errors import Invalid, NotFound
+from app.errors import Invalid
 from app.web import context
 
 Version = tuple[int, int]
@@ -17,13 +17,6 @@ ADDRESSES = (2, 43)
 STRICT = (2, 75)
 """From this version on, Nova refuses query parameters that it does not know, in most lists."""
 STRICT_EVERYWHERE = (2, 102)
-
-
-def routed(since: Version | None = None, until: Version | None = None) -> None:
-    """Raises NotFound unless the request's version is from `since` to before `until`."""
-    version = context.version()
-    if (since is not None and version < since) or (until is not None and version >= until):
-        raise NotFound("The resource could not be found.")
 
 
 def known_parameters(*names: str, since: Version = STRICT) -> None:

@@ -19,9 +19,10 @@ from app.web.answers import answer, nothing
 from app.web.api import Route, documented
 from app.web.body import body
 from app.web.compute import network_schemas
-from app.web.compute.ranges import PROXIES, routed
+from app.web.compute.ranges import PROXIES
 from app.web.compute.security_groups import rule, shown
 from app.web.compute.versions import ns
+from app.web.microversions import before
 from app.web.network import values
 from app.web.network.groups import ensure_default
 
@@ -31,12 +32,12 @@ _CIDR = "0.0.0.0/0"
 
 @ns.route("/v2.1/os-security-groups")
 class SecurityGroups(Route):
+    versions = before(PROXIES, "get", "post")
     policy = {"get": f"{_RULE}get", "post": f"{_RULE}create"}
 
     @ns.doc(params={"limit": "so many at most", "offset": "so many are left out"})
     def get(self) -> Response:
-        """List security groups; until 2.35."""
-        routed(until=PROXIES)
+        """List security groups."""
         limit, offset = query.limit(), query.number("offset", 0)
         caller = context.caller()
         everybody = caller.is_admin and bool(query.flag("all_tenants"))
@@ -53,8 +54,7 @@ class SecurityGroups(Route):
 
     @documented(ns, network_schemas.GROUP)
     def post(self) -> Response:
-        """Make a security group; until 2.35."""
-        routed(until=PROXIES)
+        """Make a security group."""
         given = body(network_schemas.GROUP)["security_group"]
 
         def work(session: Session) -> Response:
@@ -70,12 +70,12 @@ class SecurityGroups(Route):
 
 @ns.route("/v2.1/os-security-groups/<security_group_id>")
 class OneSecurityGroup(Route):
+    versions = before(PROXIES, "get", "put", "delete")
     policy = {"get": f"{_RULE}show", "put": f"{_RULE}update", "delete": f"{_RULE}delete"}
     answers = {"delete": (202,)}
 
     def get(self, security_group_id: str) -> Response:
-        """Show a security group; until 2.35."""
-        routed(until=PROXIES)
+        """Show a security group."""
         ensure_default()
         with reading() as session:
             found = networks.get(session, context.caller(), SecurityGroup, security_group_id)
@@ -84,8 +84,7 @@ class OneSecurityGroup(Route):
 
     @documented(ns, network_schemas.GROUP)
     def put(self, security_group_id: str) -> Response:
-        """Change a security group's name and description; until 2.35."""
-        routed(until=PROXIES)
+        """Change a security group's name and description."""
         given = body(network_schemas.GROUP)["security_group"]
         changes = {"name": given["name"], "description": given["description"]}
         with transaction() as session:
@@ -98,8 +97,7 @@ class OneSecurityGroup(Route):
         return answer({"security_group": group})
 
     def delete(self, security_group_id: str) -> Response:
-        """Remove a security group that nothing is in; until 2.35."""
-        routed(until=PROXIES)
+        """Remove a security group that nothing is in."""
         with transaction() as session:
             try:
                 security_groups.remove(session, context.caller(), security_group_id)
@@ -110,12 +108,12 @@ class OneSecurityGroup(Route):
 
 @ns.route("/v2.1/os-security-group-rules")
 class SecurityGroupRules(Route):
+    versions = before(PROXIES, "post")
     policy = {"post": f"{_RULE}rule:create"}
 
     @documented(ns, network_schemas.RULE)
     def post(self) -> Response:
-        """Let more in; until 2.35."""
-        routed(until=PROXIES)
+        """Let more in."""
         given = _rule_of(body(network_schemas.RULE)["security_group_rule"])
 
         def work(session: Session) -> Response:
@@ -132,12 +130,12 @@ class SecurityGroupRules(Route):
 
 @ns.route("/v2.1/os-security-group-rules/<security_group_rule_id>")
 class OneSecurityGroupRule(Route):
+    versions = before(PROXIES, "delete")
     policy = {"delete": f"{_RULE}rule:delete"}
     answers = {"delete": (202,)}
 
     def delete(self, security_group_rule_id: str) -> Response:
-        """Let less in; until 2.35."""
-        routed(until=PROXIES)
+        """Let less in."""
         with transaction() as session:
             security_groups.remove_rule(session, context.caller(), security_group_rule_id)
         return nothing(202)

@@ -13,8 +13,9 @@ from app.web import context
 from app.web.answers import answer, nothing
 from app.web.api import Route, documented
 from app.web.body import body
-from app.web.compute import ranges, schemas
+from app.web.compute import schemas
 from app.web.compute.versions import ns
+from app.web.microversions import since
 
 _RULE = "os_compute_api:os-server-tags:"
 _SINCE = (2, 26)
@@ -22,6 +23,7 @@ _SINCE = (2, 26)
 
 @ns.route("/v2.1/servers/<server_id>/tags")
 class ServerTags(Route):
+    versions = since(_SINCE, "get", "put", "delete")
     policy = {
         "get": f"{_RULE}index",
         "put": f"{_RULE}update_all",
@@ -30,13 +32,11 @@ class ServerTags(Route):
 
     def get(self, server_id: str) -> Response:
         """List a server's tags."""
-        ranges.routed(since=_SINCE)
         return answer({"tags": _of(server_id)})
 
     @documented(ns, schemas.TAGS)
     def put(self, server_id: str) -> Response:
         """Put other tags in the place of a server's."""
-        ranges.routed(since=_SINCE)
         given = body(schemas.TAGS)["tags"]
         with transaction() as session:
             kept = server_tags.replace(session, context.caller(), server_id, given)
@@ -44,7 +44,6 @@ class ServerTags(Route):
 
     def delete(self, server_id: str) -> Response:
         """Remove all tags of a server."""
-        ranges.routed(since=_SINCE)
         with transaction() as session:
             server_tags.replace(session, context.caller(), server_id, ())
         return nothing()
@@ -52,19 +51,18 @@ class ServerTags(Route):
 
 @ns.route("/v2.1/servers/<server_id>/tags/<tag>")
 class ServerTag(Route):
+    versions = since(_SINCE, "get", "put", "delete")
     policy = {"get": f"{_RULE}show", "put": f"{_RULE}update", "delete": f"{_RULE}delete"}
     answers = {"get": (204,), "put": (201, 204)}
 
     def get(self, server_id: str, tag: str) -> Response:
         """Say whether a server has a tag: 204, or 404."""
-        ranges.routed(since=_SINCE)
         if tag not in _of(server_id):
             raise NotFound(server_tags.missing(server_id, tag))
         return nothing()
 
     def put(self, server_id: str, tag: str) -> Response:
         """Give a server a tag: 201, or 204 when it had it."""
-        ranges.routed(since=_SINCE)
         schemas.ONE_TAG.check(tag)
         with transaction() as session:
             added = server_tags.add(session, context.caller(), server_id, tag)
@@ -73,7 +71,6 @@ class ServerTag(Route):
 
     def delete(self, server_id: str, tag: str) -> Response:
         """Remove one tag of a server."""
-        ranges.routed(since=_SINCE)
         with transaction() as session:
             server_tags.remove(session, context.caller(), server_id, tag)
         return nothing()

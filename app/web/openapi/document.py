@@ -11,6 +11,7 @@ from flask import Flask
 
 from app.web.api import Route
 from app.web.extending.parts import Action
+from app.web.microversions import MAX, MIN, shown
 from app.web.openapi import bodies, parameters, statuses
 
 Json = dict[str, Any]
@@ -55,6 +56,15 @@ def routes(app: Flask) -> Iterator[tuple[str, type[Route]]]:
             yield rule.rule, view
 
 
+def _versions(view: type[Route], method: str) -> Json:
+    """The first and the last microversion that has an operation, as its route guards itself."""
+    first, last = view.versions.get(method, (MIN, MAX))
+    told = [f"From microversion {shown(first)} on."] if first > MIN else []
+    told += [f"Until microversion {shown(last)}."] if last < MAX else []
+    made: Json = {"x-since": shown(first), "x-until": shown(last)}
+    return made | ({"description": " ".join(told)} if told else {})
+
+
 class _Operations:
     """Operations, and what several of them refer to."""
 
@@ -84,6 +94,7 @@ class _Operations:
             "responses": self._responses(view, method, rule),
         }
         made |= {} if body is None else {"requestBody": body}
+        made |= _versions(view, method) if rule.startswith("/compute/v2.1/") else {}
         return made | ({"security": []} if public else {})
 
     def _responses(self, view: type[Route], method: str, rule: str) -> Json:
