@@ -11,13 +11,19 @@ from typing import Any, cast
 
 import orjson
 from sqlalchemy import CursorResult, Delete, Engine, Update, create_engine, event, select
-from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, OperationalError
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    InvalidRequestError,
+    OperationalError,
+    SQLAlchemyError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 
 from app.config import settings
-from app.errors import Conflict, Unavailable
+from app.errors import Conflict, NovellaError, Unavailable
 from app.models import now
 from app.store.sqlite_writers import Turns, WriterConnection
 
@@ -161,22 +167,27 @@ def changed(session: Session, statement: Update | Delete) -> int:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except PoolTimeout as error:
-        raise Unavailable(_AWAY) from error
-    except IntegrityError as error:
-        if not _lost_race(error):
+    except SQLAlchemyError as error:
+        told = told_of(error)
+        if told is None:
             raise
-        logger.warning("two changes met: %s", error.orig)
-        raise Conflict(_MET) from error
-    except (StaleDataError, InvalidRequestError) as error:
-        if not _row_is_gone(error):
-            raise
-        logger.warning("two changes met: %s", error)
-        raise Conflict(_MET) from error
-    except DBAPIError as error:
-        if not _passes(error):
-            raise
-        raise Unavailable(_words(error)) from error
+        if isinstance(told, Conflict):
+            logger.warning("two changes met: %s", getattr(error, "orig", error))
+        raise told from error
+
+
+def told_of(error: SQLAlchemyError) -> NovellaError | None:
+    """What a caller is told of the database's error: Conflict for two changes that met,
+    Unavailable for what may pass; None for one that is somebody's mistake."""
+    if isinstance(error, PoolTimeout):
+        return Unavailable(_AWAY)
+    if isinstance(error, IntegrityError):
+        met = _lost_race(error)
+    elif isinstance(error, DBAPIError):
+        return Unavailable(_words(error)) if _passes(error) else None
+    else:
+        met = _row_is_gone(error)
+    return Conflict(_MET) if met else None
 
 
 def _lost_race(error: IntegrityError) -> bool:
@@ -185,11 +196,11 @@ def _lost_race(error: IntegrityError) -> bool:
     return not _RACES.isdisjoint(codes)
 
 
-def _row_is_gone(error: StaleDataError | InvalidRequestError) -> bool:
+def _row_is_gone(error: SQLAlchemyError) -> bool:
     """Whether a row was removed between its reading and its change, or its reading anew."""
     # What refresh raises has no class of its own.
-    unread = str(error).startswith("Could not refresh instance")
-    return isinstance(error, StaleDataError | ObjectDeletedError) or unread
+    unread = isinstance(error, InvalidRequestError) and "Could not refresh instance" in str(error)
+    return unread or isinstance(error, StaleDataError | ObjectDeletedError)
 
 
 @contextmanager

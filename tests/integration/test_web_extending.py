@@ -11,11 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import delete, insert
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 from app.config import Settings
+from app.domain.states import KINDS
 from app.errors import Invalid
+from app.models import Server, ServerTag
 from app.store import database
 from app.web.extending import Asked
+from app.web.extending.parts import STARTED
 from app.web.factory import create_app
 from app.web.openapi.document import document
 from app.web.policy import routes
@@ -220,3 +225,65 @@ def test_an_action_that_fails_changes_nothing(site: Site, monkeypatch: pytest.Mo
         monkeypatch.setitem(actions, "acme:label", replace(whole, perform=perform))
         assert act(site, server_id, LABEL).status_code == status
         assert site.get(f"{SERVERS}/{server_id}").json["server"]["acme:label"] is None
+
+
+def test_what_the_database_refuses_or_cannot_do_now_is_no_bug_of_the_action(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server_id = site.built()
+    actions = site.app.extensions["novella"].extensions.actions
+    whole = actions["acme:label"]
+
+    def loses_a_race(asked: Asked) -> None:
+        for _ in range(2):
+            asked.session.execute(insert(ServerTag).values(server_id=server_id, tag="t"))
+
+    def finds_its_row_gone(asked: Asked) -> None:
+        gone = delete(Server).where(Server.id == server_id)
+        asked.session.execute(gone.execution_options(synchronize_session=False))
+        asked.session.refresh(asked.server)
+
+    def finds_nobody(asked: Asked) -> None:
+        raise OperationalError("select 1", {}, Exception("the server closed the connection"))
+
+    def mistakes(asked: Asked) -> None:
+        raise ArgumentError("no such thing")
+
+    for perform, status in (
+        (loses_a_race, 409), (finds_its_row_gone, 409), (finds_nobody, 503), (mistakes, 500),
+    ):  # fmt: skip
+        monkeypatch.setitem(actions, "acme:label", replace(whole, perform=perform))
+        assert act(site, server_id, LABEL).status_code == status
+
+
+def test_a_schema_refers_to_its_own_parts(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    server_id = site.built()
+    actions = site.app.extensions["novella"].extensions.actions
+    word = {"type": "string", "maxLength": 4}
+    schema = {"$ref": "#/$defs/labels", "$defs": {
+        "word": word,
+        "labels": {"properties": {"label": {"$ref": "#/$defs/word"}, "of": {"$ref": "#"}}},
+    }}  # fmt: skip
+    monkeypatch.setitem(actions, "acme:label", replace(actions["acme:label"], schema=schema))
+    assert act(site, server_id, LABEL).status_code == 200
+    for value, field in (({"label": "black"}, "label"), ({"of": {"label": "black"}}, "of.label")):
+        wrong = act(site, server_id, {"acme:label": value})
+        assert wrong.status_code == 400
+        assert f"acme:label.{field}: is longer than 4" in wrong.text
+    assert document(site.app)["components"]["schemas"]["action.acme.label"]
+
+
+def test_each_workflow_that_an_action_can_ask_for_is_accepted(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actions = site.app.extensions["novella"].extensions.actions
+    for at, kind in enumerate(sorted(STARTED)):
+        user = ("novella", "other")[at % 2]  # a project may have ten servers
+        server_id = site.built(user)
+        states = KINDS[kind].vm_states or {"active"}
+        site.set_server(server_id, vm_state=sorted(states)[0])
+        perform = lambda asked, kind=kind: asked.start(kind)  # noqa: E731
+        monkeypatch.setitem(actions, "acme:label", replace(actions["acme:label"], perform=perform))
+        accepted = act(site, server_id, LABEL, user)
+        assert accepted.status_code == 202, accepted.text
+        assert site.get(f"/v1/tasks/{accepted.headers['X-Task-Id']}", user).json["kind"] == kind

@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.orm import Session
 
 from app.config import Settings
-from app.errors import Invalid
-from app.web.extending import Action, Field, Resource
+from app.domain.caller import Caller
+from app.domain.states import KINDS
+from app.errors import Bug, Invalid
+from app.models import Server
+from app.web.extending import Action, Asked, Field, Resource
+from app.web.extending.parts import STARTED
 from app.web.factory import create_app
 from tests.unit.test_scheduler_plugins import install
 
@@ -70,6 +75,13 @@ ROUTE = "class It(Good):\n"
         (ACTION, "PART = action(schema={'type': 'nil'})", "has no JSON Schema"),
         (ACTION, "PART = action(schema=None)", "has no JSON Schema"),
         (FIELD, "PART = field(schema={'maxLength': 'x'})", "has no JSON Schema"),
+        (ACTION, "PART = action(schema=True)", "has no JSON Schema: True is no object"),
+        (ACTION, "PART = action(schema={'$ref': '#/$defs/x'})", "refers to '#/.defs/x'"),
+        (
+            FIELD,
+            "PART = field(schema={'items': {'anyOf': [{'$ref': 'http://localhost/x'}]}})",
+            "refers to 'http://localhost/x', which is not in it",
+        ),
         (ACTION, "PART = action(perform=5)", "has no function perform"),
         (FIELD, "PART = field(values=None)", "has no function values"),
         (RESOURCE, "PART = resource(Good, path='odd')", "has a path that is none: 'odd'"),
@@ -128,6 +140,25 @@ def test_one_rule_cannot_have_two_checks(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(Invalid, match=r"'b' of .*name that is taken: 'odd:rule'"):
         create_app(Settings(extensions="a b"))
+
+
+@pytest.mark.parametrize("kind", sorted({*KINDS, "no-such"} - STARTED))
+def test_a_workflow_that_needs_more_than_the_server_cannot_be_asked_for(kind: str) -> None:
+    asked = Asked(Session(), Caller("u", "p", frozenset(), "r"), Server(id="s"), None)
+    with pytest.raises(Bug, match=f"'{kind}'.*it takes delete, hard_reboot, pause"):
+        asked.start(kind)
+
+
+def test_a_workflow_takes_only_the_arguments_that_it_has() -> None:
+    asked = Asked(Session(), Caller("u", "p", frozenset(), "r"), Server(id="s"), None)
+    for kind, args in (("stop", {"type": "HARD"}), ("reboot", {"type": "x"}), ("delete", {"a": 1})):
+        with pytest.raises(Bug, match=f"'{kind}'. takes no {next(iter(args))}="):
+            asked.start(kind, **args)
+
+
+def test_the_page_names_what_can_be_asked_for() -> None:
+    (told,) = re.findall(r"`asked.start` asks for (.*?)\. Those", PAGE)
+    assert set(re.findall(r"`([a-z_]+)`", told)) == STARTED
 
 
 def test_the_page_declares_and_writes_what_the_example_does() -> None:

@@ -9,13 +9,14 @@ import orjson
 from flask import Response
 from flask_restx import Namespace
 from jsonschema import Draft202012Validator
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app import logs
 from app.errors import Bug, NovellaError
 from app.models import Server
 from app.store import servers
-from app.store.database import reading
+from app.store.database import reading, told_of
 from app.web import context
 from app.web.accepting import Accepted, accept
 from app.web.body import Schema, only
@@ -28,8 +29,9 @@ ROOT = "/v2.1"
 
 
 def schema_of(action: Action) -> Schema:
-    """The schema of the whole body."""
-    return Schema(action.name, only({action.name: dict(action.schema)}))
+    """The schema of the whole body. What the action's own refers to is meant within itself."""
+    value = {"$id": f"urn:novella:action:{action.name}", **action.schema}
+    return Schema(action.name, only({action.name: value}))
 
 
 def performer(action: Action) -> Callable[[str, Any], Response]:
@@ -58,6 +60,8 @@ def _performed(action: Action, asked: Asked) -> bytes:
     except NovellaError:
         raise
     except Exception as error:  # noqa: BLE001  (another package's code)
+        if isinstance(error, SQLAlchemyError) and told_of(error) is not None:
+            raise  # the database's doing, for which the transaction has an answer
         raise Bug(f"the server action {action.name} fails: {type(error).__name__}") from error
 
 

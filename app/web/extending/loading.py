@@ -14,6 +14,9 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012, SchemaRegistry
 
 from app.config import Settings
 from app.errors import Invalid
@@ -61,6 +64,26 @@ def load(settings: Settings, actions: Collection[str], paths: Iterable[str]) -> 
             f"{', '.join(known) or 'none'}"
         )
     return found
+
+
+def _unresolved(schema: dict[str, Any]) -> str | None:
+    """A reference in the schema to what is not there; None when each can be followed.
+
+    Nothing is fetched: one that leads elsewhere would be, once for each request.
+    """
+    whole = DRAFT202012.create_resource(schema)
+    registry: SchemaRegistry = Registry().with_resource("", whole).crawl()
+    left = [(registry.resolver_with_root(whole), whole)]
+    while left:
+        resolver, part = left.pop()
+        for word in ("$ref", "$dynamicRef"):
+            if isinstance(part.contents, Mapping) and word in part.contents:
+                try:
+                    resolver.lookup(part.contents[word])
+                except Unresolvable:
+                    return str(part.contents[word])
+        left += [(resolver.in_subresource(one), one) for one in part.subresources()]
+    return None
 
 
 def _shape(path: str) -> str:
@@ -169,10 +192,14 @@ class _Loading:
             raise self.wrong(f"calls {what} {name!r}: it must be like 'package:name'")
 
     def _schema(self, schema: Any) -> None:
+        if not isinstance(schema, Mapping):
+            raise self.wrong(f"has no JSON Schema: {schema!r} is no object")
         try:
-            Draft202012Validator.check_schema(schema)
+            Draft202012Validator.check_schema(dict(schema))
         except SchemaError as error:
             raise self.wrong(f"has no JSON Schema: {error.message}") from error
+        if (lost := _unresolved(dict(schema))) is not None:
+            raise self.wrong(f"has a schema that refers to {lost!r}, which is not in it")
 
     def _callable(self, given: Any, name: str) -> None:
         if not callable(given):

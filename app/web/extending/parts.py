@@ -10,6 +10,7 @@ from flask_restx import Namespace
 from sqlalchemy.orm import Session
 
 from app.domain.caller import Caller
+from app.errors import Bug
 from app.models import Action as Accepted
 from app.models import Server
 from app.store import servers
@@ -18,6 +19,11 @@ from app.web.api import Route, documented
 from app.web.body import Schema
 
 Version = tuple[int, int]
+STARTED = frozenset(
+    ("start", "stop", "reboot", "hard_reboot", "pause", "unpause", "suspend", "resume")
+    + ("unrescue", "trigger_crash_dump", "delete")
+)
+"""Workflows that an action can ask for: those that need to be told nothing but the server."""
 SHAPES = Namespace("extensions", "What other packages add", path="/compute")
 """Holds the bodies that other packages' routes document; the routes come to it by `loading`."""
 
@@ -50,11 +56,17 @@ class Asked:
     started: list[Accepted] = field(default_factory=list)
 
     def start(self, kind: str, **args: Any) -> None:
-        """Ask for a workflow that there is, such as `stop`, or `reboot` with `type="HARD"`.
+        """Ask for one of STARTED, such as `stop`, or `reboot` with `type="HARD"`.
 
         The answer is then a 202 that names its task. Raises Conflict when the server's state or
-        its lock does not let it.
+        its lock does not let it, Bug for what cannot be asked for so.
         """
+        if kind not in STARTED:
+            raise Bug(f"asked.start({kind!r}): it takes {', '.join(sorted(STARTED))}")
+        taken = {"type": ("SOFT", "HARD")} if kind == "reboot" else {}
+        for name, value in args.items():
+            if value not in taken.get(name, ()):
+                raise Bug(f"asked.start({kind!r}) takes no {name}={value!r}")
         made = servers.request(self.session, self.caller, self.server.id, kind, args)
         self.started.append(made)
 
