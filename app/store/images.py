@@ -40,6 +40,8 @@ COLUMNS: dict[str, InstrumentedAttribute] = {
     "os_hash_algo": Image.hash_algorithm,
     "os_hash_value": Image.hash_value,
 }
+OPEN = ("public", "community")
+"""Visibilities with which an image is every project's to use."""
 COMPARISONS = ("gt", "gte", "lt", "lte", "eq", "neq")
 
 
@@ -136,6 +138,8 @@ def get(session: Session, caller: Caller, image_id: str) -> Image:
     image = session.scalars(query).first()
     if image is None:
         raise NotFound(f"No image found with ID {image_id}")
+    if image.visibility not in OPEN:
+        caller.hold(image.id, image.owner)
     return image
 
 
@@ -173,6 +177,7 @@ def for_change(session: Session, caller: Caller, image_id: str) -> Image:
     image = get(session, caller, image_id)
     if image.owner != caller.project_id and not caller.is_admin:
         raise Forbidden(f"You are not permitted to change image {image_id}.")
+    caller.hold(image.id, image.owner)
     # Read anew under the lock: what was read before may be another change's past.
     session.refresh(image, with_for_update=True)
     if image.status == DELETED:
@@ -210,7 +215,7 @@ def _visible(caller: Caller, *, listing: bool, member_status: str | None = None)
     query = select(Image).where(Image.status != DELETED)
     if caller.is_admin:
         return query
-    open_to_all = ("public",) if listing else ("public", "community")
+    open_to_all = ("public",) if listing else OPEN
     mine = select(ImageMember.image_id).where(ImageMember.project_id == caller.project_id)
     if member_status is not None:
         mine = mine.where(ImageMember.status == member_status)

@@ -32,6 +32,7 @@ def own_network(session: Session, caller: Caller, network_id: str) -> Network:
     found = networks.get(session, caller, Network, network_id)
     if not caller.is_admin and found.project_id != caller.project_id:
         raise Forbidden("(rule:update_network) is disallowed by policy")
+    caller.hold(found.id, found.project_id)
     return found
 
 

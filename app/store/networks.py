@@ -119,6 +119,8 @@ def get(session: Session, caller: Caller, kind: type[T], row_id: str) -> T:
         noun = _NOUNS.get(kind, kind.__name__)
         words = "does not exist" if kind in (SecurityGroup, SecurityRule) else "could not be found."
         raise NotFound(f"{noun} {row_id} {words}", code=_code(kind))
+    if not (isinstance(found, Network) and (found.shared or found.external)):
+        caller.hold(found.id, found.project_id)
     return found
 
 

@@ -82,6 +82,7 @@ def get(session: Session, caller: Caller, group_id: str) -> SecurityGroup:
     found = session.get(SecurityGroup, group_id)
     if found is None or not (caller.is_admin or found.project_id == caller.project_id):
         raise NotFound(f"Security group {group_id} does not exist", code="SecurityGroupNotFound")
+    caller.hold(found.id, found.project_id)
     return found
 
 
@@ -161,6 +162,7 @@ def get_rule(session: Session, caller: Caller, rule_id: str) -> SecurityRule:
         raise NotFound(
             f"Security group rule {rule_id} does not exist", code="SecurityGroupRuleNotFound"
         )
+    caller.hold(found.id, found.project_id)
     return found
 
 

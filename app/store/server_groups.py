@@ -57,6 +57,7 @@ def get(session: Session, caller: Caller, group_id: str, *, lock: bool = False) 
     found = session.scalars(query.with_for_update() if lock else query).one_or_none()
     if found is None:
         raise NotFound(f"Instance group {group_id[:64]} could not be found.")
+    caller.hold(found.id, found.project_id, found.user_id)
     return found
 
 

@@ -97,6 +97,7 @@ def get(session: Session, caller: Caller, server_id: str, *, deleted: bool = Fal
     server = session.scalars(query).first()
     if server is None:
         raise NotFound(f"Instance {server_id} could not be found.")
+    caller.hold(server.id, server.project_id, server.user_id)
     return server
 
 

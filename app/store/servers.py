@@ -165,6 +165,8 @@ def cancel(session: Session, caller: Caller, action_id: str) -> Action:
     except NotFound as error:
         raise NotFound(f"task {action_id} could not be found") from error
     action = actions.unfinished(session, server.id)
+    if action is not None:
+        caller.hold(action.id, action.project_id, action.user_id)
     if action is None or action.id != action_id:
         raise Conflict(f"task {action_id} has ended", code="ended")
     if action.kind != "create" or action.stage not in ("schedule", "claim", "build"):
@@ -311,6 +313,7 @@ def _own(caller: Caller, server: Server | None, server_id: str) -> Server:
     mine = server is not None and (server.project_id == caller.project_id or caller.is_admin)
     if server is None or not mine or server.deleted_at is not None:
         raise NotFound(f"Instance {server_id} could not be found.", code="not_found")
+    caller.hold(server.id, server.project_id, server.user_id)
     return server
 
 

@@ -70,6 +70,7 @@ def get(session: Session, caller: Caller, action_id: str) -> Action:
     action = session.get(Action, action_id)
     if action is None or not _may_see(caller, action):
         raise NotFound(f"task {action_id} could not be found")
+    caller.hold(action.id, action.project_id, action.user_id)
     return action
 
 

@@ -70,7 +70,7 @@ def _authenticate() -> None:
         g.token = context.web().tokens.read(text)
     context.web().judge.refresh()
     caller = g.token.caller(context.request_id())
-    g.caller = replace(caller, administers=policy.is_admin(caller))
+    g.caller = replace(caller, administers=policy.is_admin(caller), holding=policy.hold)
     logs.bind(project_id=g.caller.project_id, user_id=g.caller.user_id)
     if not g.caller.project_id and context.service() != "identity":
         raise Forbidden(

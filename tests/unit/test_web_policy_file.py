@@ -11,7 +11,7 @@ from app.config import Settings
 from app.errors import Invalid
 from app.web import policy
 from app.web.factory import create_app
-from app.web.policy import overrides
+from app.web.policy import overrides, routes, targets
 from app.web.policy.judge import Judge
 
 INDEX = "os_compute_api:servers:index"
@@ -107,3 +107,33 @@ def test_a_file_that_has_gone_keeps_what_was_and_an_empty_one_is_the_defaults(
     judge.refresh()
     assert judge.allows(INDEX, ABOUT, READER)
     assert judge.overridden == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "rule", "target"),
+    [
+        (f'"{INDEX}": "user_id:%(user_id)s"', INDEX, "user_id"),
+        (f'"{INDEX}": "rule:ours"\n"ours": "user_id:%(user_id)s"', INDEX, "user_id"),
+        ('"delete_network": "user_id:%(user_id)s"', "delete_network", "user_id"),
+        ('"delete_image": "not user_id:%(target.user.id)s"', "delete_image", "target.user.id"),
+        ('"identity:list_users": "rule:admin_or_owner"', "identity:list_users", "project_id"),
+        ('"update_port": "rule:network_owner"', "update_port", "network:project_id"),
+    ],
+)
+def test_a_rule_is_about_nothing_that_its_requests_do_not_tell(
+    text: str, rule: str, target: str
+) -> None:
+    with pytest.raises(Invalid, match=rf"rule '{rule}'.* is about '{target}', which the requests"):
+        overrides.parsed(text, policy.RULES)
+
+
+def test_the_defaults_are_about_what_their_requests_tell() -> None:
+    text = "\n".join(f'"{rule}": "{check}"' for rule, check in policy.RULES.items())
+    assert overrides.parsed(text, policy.RULES) == policy.RULES
+
+
+def test_rules_about_a_user_are_those_whose_paths_name_what_has_one() -> None:
+    named = ("server_id", "task_id", "/os-server-groups/{", "/os-keypairs")
+    for rule, places in routes.by_rule(create_app(Settings())).items():
+        if "user_id" in targets.given(rule):
+            assert all(any(word in place for word in named) for place in places), rule

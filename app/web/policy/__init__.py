@@ -1,9 +1,10 @@
 """Who may do what: oslo.policy with Nova's, Keystone's, Glance's and Neutron's rule names.
 
 Every route names its rule in `Route.policy`; `filters` enforces it before the handler runs, with
-the caller's own project as the target, because whatever is another project's is 404 anyway.
-Handlers ask `require` or `allows` about what depends on the request's content, and their routes
-name those rules in `Route.asks`.
+the caller's own project and user as the target, for nobody knows yet whose the thing is. Store
+functions that load what a request's path names tell its owner (`Caller.hold`), and what was
+required is then asked again about that. Handlers ask `require` or `allows` about what depends on
+the request's content, and their routes name those rules in `Route.asks`.
 """
 
 from __future__ import annotations
@@ -60,9 +61,48 @@ def _judged(rule: str, target: dict[str, Any]) -> bool:
 
 
 def require(rule: str, **target: Any) -> None:
-    """Raises Forbidden, in the words of the path's service, unless `allows`."""
-    if not allows(rule, **target):
+    """Raises Forbidden, in the words of the path's service, unless `allows`.
+
+    Without a target it holds for what the request's path names, too, whenever that is loaded.
+    """
+    _refuse_unless(allows(rule, **target), rule)
+    if not target:
+        _required()[rule] = None
+        for thing in _held().values():
+            _refuse_unless(_judged(rule, thing), rule)
+
+
+def hold(thing_id: str, project_id: str, user_id: str | None) -> None:
+    """Ask again all that was required, about a thing whose owner is now known.
+
+    Only about what the path names: what else a request uses, such as a network that others share,
+    is no more than visible. Raises Forbidden.
+    """
+    if thing_id not in (request.view_args or {}).values():
+        return
+    caller = context.caller()
+    thing = {"project_id": project_id, "user_id": user_id or caller.user_id}
+    own = {"project_id": caller.project_id, "user_id": caller.user_id}
+    if _held().get(thing_id, own) == thing:
+        return
+    for rule in _required():
+        _refuse_unless(_judged(rule, thing), rule)
+    _held()[thing_id] = thing
+
+
+def _refuse_unless(allowed: bool, rule: str) -> None:
+    if not allowed:
         raise Forbidden(_WORDS.get(context.service(), _NOVA).format(rule=rule))
+
+
+def _required() -> dict[str, None]:
+    """The rules that this request had to meet so far, in order."""
+    return cast(dict[str, None], g.setdefault("required", {}))
+
+
+def _held() -> dict[str, dict[str, str]]:
+    """The things, by id, that it had to meet them about, but for the caller's own."""
+    return cast(dict[str, dict[str, str]], g.setdefault("held", {}))
 
 
 def enforce(view: Any) -> None:

@@ -18,19 +18,11 @@ import yaml
 from oslo_policy import _checks, _parser
 
 from app.errors import Invalid
+from app.web.policy import targets
+from app.web.policy.targets import TARGETS
 
 CREDENTIALS = ("user_id", "project_id", "tenant_id", "system_scope", "is_admin")
 """What a check may compare, besides roles: what is known of each caller."""
-TARGETS = (
-    "user_id",
-    "project_id",
-    "tenant_id",
-    "network:project_id",
-    "target.user.id",
-    "target.project.id",
-    "target.token.user_id",
-)
-"""What it may be compared with: what is known of what the request is about."""
 _KINDS = ("role", "rule", *CREDENTIALS)
 # It would log a traceback for what is refused here in one line.
 logging.getLogger("oslo_policy._parser").setLevel(logging.CRITICAL)
@@ -82,6 +74,7 @@ def parsed(text: str, defaults: Mapping[str, str]) -> dict[str, str]:
     _refuse_unknown(given, defaults)
     for name in given:
         _refuse_circle(name, whole)
+    _refuse_ungiven(whole, set(given))
     return given
 
 
@@ -101,7 +94,7 @@ def prove(name: str, check: str, known: set[str]) -> None:
                 f"rule {name!r}: {leaf} compares {leaf.kind!r}, which is none of "
                 f"{', '.join(_KINDS)} and no literal"
             )
-        for target in re.findall(r"%\((.*?)\)s", leaf.match):
+        for target in _named(leaf):
             if target not in TARGETS:
                 raise Invalid(
                     f"rule {name!r}: {leaf} is about {target!r}, which is none of "
@@ -115,6 +108,11 @@ def references(check: str) -> set[str]:
     return {
         leaf.match for leaf in leaves if isinstance(leaf, _checks.Check) and leaf.kind == "rule"
     }
+
+
+def _named(leaf: _checks.Check) -> list[str]:
+    """The targets that a check compares with."""
+    return re.findall(r"%\((.*?)\)s", leaf.match)
 
 
 def _leaves(check: Any) -> Iterator[Any]:
@@ -147,13 +145,38 @@ def _refuse_unknown(given: Mapping[str, str], defaults: Mapping[str, str]) -> No
 
 
 def _refuse_circle(start: str, checks: Mapping[str, str]) -> None:
-    seen: set[str] = set()
+    reached = _reached(start, checks)
+    if start in reached:
+        raise Invalid(f"rule {start!r} refers to itself, by way of {reached[start]!r}")
+
+
+def _reached(start: str, checks: Mapping[str, str]) -> dict[str, str]:
+    """The rules that a rule refers to, itself or through others; each with one that names it."""
+    found: dict[str, str] = {}
     ahead = [start]
     while ahead:
         name = ahead.pop()
-        for referred in references(checks[name]):
-            if referred == start:
-                raise Invalid(f"rule {start!r} refers to itself, by way of {name!r}")
-            if referred not in seen:
-                seen.add(referred)
-                ahead.append(referred)
+        for referred in references(checks[name]) - set(found):
+            found[referred] = name
+            ahead.append(referred)
+    return found
+
+
+def _refuse_ungiven(checks: Mapping[str, str], changed: set[str]) -> None:
+    """A rule that is asked, and of which something was changed, is about what its routes give."""
+    for rule in checks:
+        reached = {rule, *_reached(rule, checks)}
+        if not changed & reached:
+            continue
+        for name in sorted(reached):
+            for target in _compared(checks[name]) - targets.given(rule):
+                way = "" if name == rule else f", by way of {name!r},"
+                raise Invalid(
+                    f"rule {rule!r}{way} is about {target!r}, which the requests that ask it do "
+                    f"not tell; they tell {', '.join(sorted(targets.given(rule))) or 'none'}"
+                )
+
+
+def _compared(check: str) -> set[str]:
+    leaves = _leaves(_parser.parse_rule(check))
+    return {target for leaf in leaves if isinstance(leaf, _checks.Check) for target in _named(leaf)}
