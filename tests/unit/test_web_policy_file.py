@@ -12,7 +12,7 @@ from app.errors import Invalid
 from app.web import policy
 from app.web.factory import create_app
 from app.web.policy import overrides, routes, targets
-from app.web.policy.judge import Judge
+from app.web.policy.judge import Judge, enforcer
 
 INDEX = "os_compute_api:servers:index"
 READER = {"roles": ["reader"], "project_id": "p", "user_id": "u"}
@@ -39,6 +39,16 @@ ABOUT = {"project_id": "p", "user_id": "u"}
         ("- a list", "must be a mapping"),
         ('"a: b', "is no YAML"),
         ("{[]: a}", "is no YAML|must be a text"),
+        (f'"{INDEX}": "project_id:%project_id"', f"rule '{INDEX}': .* has a % that is neither"),
+        (f'"{INDEX}": "role:100%"', f"rule '{INDEX}': role:100% has a % that is neither"),
+        (f'"{INDEX}": "project_id:%(project_id)d"', f"rule '{INDEX}': .* has a %"),
+        (f'"{INDEX}": "project_id:%(project_id)s%"', f"rule '{INDEX}': .* has a %"),
+        (f'"{INDEX}": "project_id:%s"', f"rule '{INDEX}': .* has a %"),
+        (f'"{INDEX}": "{{{{}}}}:x"', f"rule '{INDEX}': .* no literal"),
+        (f'"{INDEX}": "{"not " * 3000}role:x"', f"rule '{INDEX}': its check is nested too deep"),
+        (f'"{INDEX}": 2026-13-45', "holds a value that is none of its kind: month"),
+        (f'"{INDEX}": !!timestamp x', "holds a value that is none of its kind"),
+        ("[" * 5000, "is nested too deep"),
     ],
 )
 def test_a_file_that_is_wrong_is_refused_with_the_rules_name(text: str, what: str) -> None:
@@ -56,12 +66,16 @@ def test_a_file_that_is_wrong_is_refused_with_the_rules_name(text: str, what: st
         f'"{INDEX}": "!"',
         f'"{INDEX}": "rule:ours and not role:guest"\n"ours": "role:operator or is_admin:True"',
         f'"{INDEX}": "role:reader and \'p\':%(project_id)s"',
+        f'"{INDEX}": "role:100%%"',
+        f'"{INDEX}": "{"not " * 20}role:x"',
         '"context_is_admin": "role:admin or role:cloud_admin"',
     ],
 )
 def test_what_oslo_policy_understands_is_taken(text: str) -> None:
-    judge_of = overrides.parsed(text, policy.RULES)
-    assert set(judge_of) <= {INDEX, "ours", "context_is_admin"}
+    changed = overrides.parsed(text, policy.RULES)
+    assert set(changed) <= {INDEX, "ours", "context_is_admin"}
+    asked = enforcer({**policy.RULES, **changed})
+    assert asked.enforce(INDEX, dict(ABOUT), dict(READER)) in (True, False)  # and does not raise
 
 
 def test_the_settings_name_the_file_and_a_missing_one_stops_the_start(tmp_path: Path) -> None:

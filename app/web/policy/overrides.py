@@ -23,6 +23,11 @@ from app.web.policy.targets import TARGETS
 
 CREDENTIALS = ("user_id", "project_id", "tenant_id", "system_scope", "is_admin")
 """What a check may compare, besides roles: what is known of each caller."""
+DEEPEST = 50
+"""Checks within one another."""
+_FORMATTED = re.compile(r"%%|%\([^)]*\)s")
+# What PyYAML raises for a date without such a day, a number without digits and the like.
+_NO_VALUE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 _KINDS = ("role", "rule", *CREDENTIALS)
 # It would log a traceback for what is refused here in one line.
 logging.getLogger("oslo_policy._parser").setLevel(logging.CRITICAL)
@@ -62,6 +67,10 @@ def parsed(text: str, defaults: Mapping[str, str]) -> dict[str, str]:
         given = yaml.load(text, Loader=_Strict)  # noqa: S506
     except yaml.YAMLError as error:
         raise Invalid(f"is no YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise Invalid("is nested too deep") from error
+    except _NO_VALUE as error:
+        raise Invalid(f"holds a value that is none of its kind: {error}") from error
     if given is None:
         return {}
     if not isinstance(given, dict):
@@ -80,7 +89,10 @@ def parsed(text: str, defaults: Mapping[str, str]) -> dict[str, str]:
 
 def prove(name: str, check: str, known: set[str]) -> None:
     """Raise Invalid unless `check` is one, and refers only to `known` rules and credentials."""
-    leaves = list(_leaves(_parser.parse_rule(check)))
+    try:
+        leaves = list(_leaves(_parser.parse_rule(check)))
+    except RecursionError as error:
+        raise Invalid(f"rule {name!r}: its check is nested too deep") from error
     nobody = re.sub(r"[()]", " ", check).split().count("!")
     if sum(isinstance(leaf, _checks.FalseCheck) for leaf in leaves) != nobody:
         raise Invalid(f"rule {name!r}: its check cannot be understood: {check!r}")
@@ -93,6 +105,10 @@ def prove(name: str, check: str, known: set[str]) -> None:
             raise Invalid(
                 f"rule {name!r}: {leaf} compares {leaf.kind!r}, which is none of "
                 f"{', '.join(_KINDS)} and no literal"
+            )
+        if leaf.kind != "rule" and "%" in _FORMATTED.sub("", leaf.match):
+            raise Invalid(
+                f"rule {name!r}: {leaf} has a % that is neither %(TARGET)s nor %%, for one itself"
             )
         for target in _named(leaf):
             if target not in TARGETS:
@@ -115,12 +131,15 @@ def _named(leaf: _checks.Check) -> list[str]:
     return re.findall(r"%\((.*?)\)s", leaf.match)
 
 
-def _leaves(check: Any) -> Iterator[Any]:
+def _leaves(check: Any, depth: int = 0) -> Iterator[Any]:
+    """What a check is made of. Raises RecursionError where oslo.policy might when it is asked."""
+    if depth > DEEPEST:
+        raise RecursionError
     if isinstance(check, _checks.AndCheck | _checks.OrCheck):
         for part in check.rules:
-            yield from _leaves(part)
+            yield from _leaves(part, depth + 1)
     elif isinstance(check, _checks.NotCheck):
-        yield from _leaves(check.rule)
+        yield from _leaves(check.rule, depth + 1)
     else:
         yield check
 
@@ -128,7 +147,7 @@ def _leaves(check: Any) -> Iterator[Any]:
 def _is_literal(kind: str) -> bool:
     try:
         ast.literal_eval(kind)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return False
     return True
 
