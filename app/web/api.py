@@ -39,6 +39,8 @@ class Route(Resource):
     `versions`: by method, the first and last microversion of Compute that has it, unless all do.
     `answers`: by method, its statuses where they are not the usual ones, and those that no other
     route of the kind has; none when it only refuses. What `app.web.openapi` tells.
+    `needs`: by method, rules that must let the request in besides, those of the service that it
+    is in truth about.
     `asks`: by method, the rules that its handler asks besides; tests see to that, too.
     `extended`: the methods that show servers whole, with the fields that other packages add.
     """
@@ -51,6 +53,7 @@ class Route(Resource):
     policy: Mapping[str, str] = {}
     versions: Mapping[str, Range] = {}
     answers: Mapping[str, tuple[int, ...]] = {}
+    needs: Mapping[str, Sequence[str]] = {}
     asks: Mapping[str, Sequence[str]] = {}
     extended: Sequence[str] = ()
 

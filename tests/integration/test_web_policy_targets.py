@@ -146,3 +146,39 @@ def test_groups_and_tasks_are_asked_about_who_made_them(site: Site, colleague: s
         refused = site.call(method, path, colleague)
         assert (refused.status_code, rule in refused.text) == (403, True), rule
         assert site.call(method, path).status_code in (200, 202), rule
+
+
+FLOATING = {"addFloatingIp": {"address": "192.0.2.1"}}
+PROXIED = {
+    "create_floatingip": ("POST", "os-floating-ips", {}),
+    "get_floatingip": ("GET", "os-floating-ips", None),
+    "delete_floatingip": ("DELETE", "os-floating-ips/none", None),
+    "update_floatingip": ("POST", "servers/SERVER/action", FLOATING),
+    "create_security_group": ("POST", "os-security-groups", {}),
+    "get_security_group": ("GET", "servers/SERVER/os-security-groups", None),
+    "update_security_group": ("PUT", "os-security-groups/none", {}),
+    "delete_security_group": ("DELETE", "os-security-groups/none", None),
+    "create_security_group_rule": ("POST", "os-security-group-rules", {}),
+    "delete_security_group_rule": ("DELETE", "os-security-group-rules/none", None),
+    "get_network": ("GET", "os-networks", None),
+    "create_port": ("POST", "servers/SERVER/os-interface", {"interfaceAttachment": {}}),
+    "delete_port": ("DELETE", "servers/SERVER/os-interface/none", None),
+    "get_port": ("GET", "servers/SERVER/os-interface", None),
+    "update_port": ("POST", "servers/SERVER/action", {"addSecurityGroup": {"name": "default"}}),
+}
+
+
+def test_network_s_rules_hold_for_what_compute_does_in_its_stead(site: Site) -> None:
+    server = site.built()
+
+    def ask(rule: str) -> tuple[int, bool]:
+        method, path, given = PROXIED[rule]
+        path = f"/compute/v2.1/{path.replace('SERVER', server)}"
+        more = {} if given is None else {"json": given}
+        answer = site.call(method, path, version="2.1", **more)
+        return answer.status_code, f"allow {rule} to be" in answer.text
+
+    for rule in PROXIED:
+        assert ask(rule)[0] != 403, rule
+    write(site, "\n".join(f'"{rule}": "rule:admin_only"' for rule in PROXIED))
+    assert {rule: ask(rule) for rule in PROXIED} == dict.fromkeys(PROXIED, (403, True))

@@ -18,12 +18,14 @@ from app.web.answers import answer, nothing
 from app.web.api import Route, documented
 from app.web.body import parsed, raw
 from app.web.compute import network_schemas
-from app.web.compute.actions import register
+from app.web.compute.actions import asking, register
 from app.web.compute.ranges import ADDRESSES, PROXIES
 from app.web.compute.versions import ns
 from app.web.microversions import before
+from app.web.policy import require
 
 _RULE = "os_compute_api:os-floating-ips:"
+_CHANGES = "update_floatingip"
 
 
 def _pools(session: Session) -> list[Network]:
@@ -53,6 +55,7 @@ def _views(session: Session, found: list[FloatingIp]) -> list[dict[str, Any]]:
 class Pools(Route):
     versions = before(PROXIES, "get")
     policy = {"get": "os_compute_api:os-floating-ip-pools"}
+    needs = {"get": ("get_network",)}
 
     def get(self) -> Response:
         """List the networks that have floating addresses."""
@@ -65,6 +68,7 @@ class Pools(Route):
 class FloatingIps(Route):
     versions = before(PROXIES, "get", "post")
     policy = {"get": f"{_RULE}list", "post": f"{_RULE}create"}
+    needs = {"get": ("get_floatingip",), "post": ("create_floatingip",)}
 
     def get(self) -> Response:
         """List the project's floating addresses."""
@@ -100,6 +104,7 @@ class FloatingIps(Route):
 class OneFloatingIp(Route):
     versions = before(PROXIES, "get", "delete")
     policy = {"get": f"{_RULE}show", "delete": f"{_RULE}delete"}
+    needs = {"get": ("get_floatingip",), "delete": ("delete_floatingip",)}
     answers = {"delete": (202,)}
 
     def get(self, floatingip_id: str) -> Response:
@@ -125,8 +130,10 @@ def _by_address(session: Session, address: str) -> FloatingIp:
 
 
 @register("addFloatingIp", f"{_RULE}add", network_schemas.ADD_FLOATING, until=ADDRESSES)
+@asking(_CHANGES)
 def add(server_id: str, value: Any) -> Response:
     """Let a floating address stand for a server; until 2.43."""
+    require(_CHANGES)
 
     def work(session: Session) -> Accepted:
         caller = context.caller()
@@ -155,8 +162,10 @@ def _port(session: Session, server_id: str, address: str | None) -> Port:
 
 
 @register("removeFloatingIp", f"{_RULE}remove", network_schemas.REMOVE_FLOATING, until=ADDRESSES)
+@asking(_CHANGES)
 def remove(server_id: str, value: Any) -> Response:
     """Take a floating address from a server; until 2.43."""
+    require(_CHANGES)
 
     def work(session: Session) -> Accepted:
         caller = context.caller()

@@ -22,6 +22,7 @@ from app.web.body import body
 from app.web.compute import schemas
 from app.web.compute.new_server import ip_address
 from app.web.compute.versions import ns
+from app.web.policy import require
 
 _RULE = "os_compute_api:os-attach-interfaces"
 _FULL = ("address_in_use", "bad_address", "no_address", "no_subnet")
@@ -42,6 +43,8 @@ def _shown(port: Port, subnet: Subnet, plugged: bool) -> dict[str, Any]:
 @ns.route("/v2.1/servers/<server_id>/os-interface")
 class ServerInterfaces(Route):
     policy = {"get": f"{_RULE}:list", "post": f"{_RULE}:create"}
+    needs = {"get": ("get_port",)}
+    asks = {"post": ("create_port", "update_port")}
 
     def get(self, server_id: str) -> Response:
         """List a server's interfaces."""
@@ -54,6 +57,7 @@ class ServerInterfaces(Route):
         """Give a server one more interface; it is ACTIVE once its host has plugged it in."""
         wanted = body(schemas.interface(context.version())).get(_FIELD) or {}
         _check(wanted)
+        require("update_port" if wanted.get("port_id") else "create_port")
 
         def work(session: Session) -> Accepted:
             caller = context.caller()
@@ -109,6 +113,7 @@ def _nics(session: Session, caller: Caller, wanted: dict[str, Any]) -> tuple[Wan
 @ns.route("/v2.1/servers/<server_id>/os-interface/<port_id>")
 class ServerInterface(Route):
     policy = {"get": f"{_RULE}:show", "delete": f"{_RULE}:delete"}
+    needs = {"get": ("get_port",), "delete": ("delete_port",)}
     answers = {"delete": (202,)}
 
     def get(self, server_id: str, port_id: str) -> Response:

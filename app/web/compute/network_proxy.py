@@ -52,6 +52,7 @@ def _one(network_id: str) -> Network:
 class Networks(Route):
     versions = before(PROXIES, "get")
     policy = {"get": "os_compute_api:os-networks:list"}
+    needs = {"get": ("get_network",)}
 
     def get(self) -> Response:
         """List networks by their names."""
@@ -62,6 +63,7 @@ class Networks(Route):
 class OneNetwork(Route):
     versions = before(PROXIES, "get")
     policy = {"get": "os_compute_api:os-networks:show"}
+    needs = {"get": ("get_network",)}
 
     def get(self, network_id: str) -> Response:
         """Show a network by its name."""
@@ -72,6 +74,7 @@ class OneNetwork(Route):
 class TenantNetworks(Route):
     versions = before(PROXIES, "get")
     policy = {"get": "os_compute_api:os-tenant-networks:list"}
+    needs = {"get": ("get_network",)}
 
     def get(self) -> Response:
         """List networks by their names."""
@@ -82,6 +85,7 @@ class TenantNetworks(Route):
 class OneTenantNetwork(Route):
     versions = before(PROXIES, "get")
     policy = {"get": "os_compute_api:os-tenant-networks:show"}
+    needs = {"get": ("get_network",)}
 
     def get(self, network_id: str) -> Response:
         """Show a network by its name."""

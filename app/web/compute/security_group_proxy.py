@@ -34,6 +34,7 @@ _CIDR = "0.0.0.0/0"
 class SecurityGroups(Route):
     versions = before(PROXIES, "get", "post")
     policy = {"get": f"{_RULE}get", "post": f"{_RULE}create"}
+    needs = {"get": ("get_security_group",), "post": ("create_security_group",)}
 
     @ns.doc(params={"limit": "so many at most", "offset": "so many are left out"})
     def get(self) -> Response:
@@ -72,6 +73,11 @@ class SecurityGroups(Route):
 class OneSecurityGroup(Route):
     versions = before(PROXIES, "get", "put", "delete")
     policy = {"get": f"{_RULE}show", "put": f"{_RULE}update", "delete": f"{_RULE}delete"}
+    needs = {
+        "get": ("get_security_group",),
+        "put": ("update_security_group",),
+        "delete": ("delete_security_group",),
+    }
     answers = {"delete": (202,)}
 
     def get(self, security_group_id: str) -> Response:
@@ -110,6 +116,7 @@ class OneSecurityGroup(Route):
 class SecurityGroupRules(Route):
     versions = before(PROXIES, "post")
     policy = {"post": f"{_RULE}rule:create"}
+    needs = {"post": ("create_security_group_rule",)}
 
     @documented(ns, network_schemas.RULE)
     def post(self) -> Response:
@@ -132,6 +139,7 @@ class SecurityGroupRules(Route):
 class OneSecurityGroupRule(Route):
     versions = before(PROXIES, "delete")
     policy = {"delete": f"{_RULE}rule:delete"}
+    needs = {"delete": ("delete_security_group_rule",)}
     answers = {"delete": (202,)}
 
     def delete(self, security_group_rule_id: str) -> Response:

@@ -15,8 +15,12 @@ from app.web.accepting import Accepted, accept
 from app.web.answers import answer
 from app.web.api import Route
 from app.web.compute import network_schemas
-from app.web.compute.actions import register
+from app.web.compute.actions import asking, register
 from app.web.compute.versions import ns
+from app.web.policy import require
+
+_JOINS = "update_port"
+"""Network's rule for what these are in truth: other groups for the server's ports."""
 
 
 def shown(session: Session, found: list[SecurityGroup]) -> list[dict[str, Any]]:
@@ -63,6 +67,7 @@ def rule(row: SecurityRule, names: dict[str, tuple[str, str]]) -> dict[str, Any]
 @ns.route("/v2.1/servers/<server_id>/os-security-groups")
 class ServerSecurityGroups(Route):
     policy = {"get": "os_compute_api:os-security-groups:list"}
+    needs = {"get": ("get_security_group",)}
 
     def get(self, server_id: str) -> Response:
         """List a server's security groups."""
@@ -73,8 +78,10 @@ class ServerSecurityGroups(Route):
 
 
 @register("addSecurityGroup", "os_compute_api:os-security-groups:add", network_schemas.ADD_GROUP)
+@asking(_JOINS)
 def add(server_id: str, value: Any) -> Response:
     """Put a server into a security group, by its name or id."""
+    require(_JOINS)
 
     def work(session: Session) -> Accepted:
         server_security.add(session, context.caller(), server_id, value["name"])
@@ -86,8 +93,10 @@ def add(server_id: str, value: Any) -> Response:
 @register(
     "removeSecurityGroup", "os_compute_api:os-security-groups:remove", network_schemas.REMOVE_GROUP
 )
+@asking(_JOINS)
 def remove(server_id: str, value: Any) -> Response:
     """Take a server out of a security group, by its name or id."""
+    require(_JOINS)
 
     def work(session: Session) -> Accepted:
         server_security.remove(session, context.caller(), server_id, value["name"])

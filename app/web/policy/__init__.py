@@ -106,7 +106,7 @@ def _held() -> dict[str, dict[str, str]]:
 
 
 def enforce(view: Any) -> None:
-    """Hold the request against the rule of its route and method."""
+    """Hold the request against the rules of its route and method."""
     if request.method == "OPTIONS":
         return  # tells the methods, and nothing of what is there
     method = "get" if request.method == "HEAD" else request.method.lower()
@@ -115,6 +115,8 @@ def enforce(view: Any) -> None:
         raise Bug(f"no policy rule for {request.method} {request.url_rule}")
     if rule != INSIDE:
         require(rule)
+    for besides in getattr(view, "needs", {}).get(method, ()):
+        require(besides)
 
 
 def credentials(caller: Caller) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def _of_method(view: Any, method: str, path: str, extensions: Extensions) -> Ite
         for one in extensions.actions.values():
             yield Guard(method, f"{path} ({one.name})", one.rule.name)
         return
-    asks = tuple(view.asks.get(method.lower(), ()))
+    asks = tuple(view.needs.get(method.lower(), ())) + tuple(view.asks.get(method.lower(), ()))
     if method.lower() in view.extended:
         asks += tuple(one.rule.name for one in extensions.fields.values())
     yield Guard(method, path, view.policy.get(method.lower()), asks)
