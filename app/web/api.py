@@ -13,6 +13,7 @@ from app.web import accepting, context, errors
 from app.web.answers import answer
 from app.web.body import Schema
 from app.web.microversions import Range
+from app.web.shapes.parts import Part
 
 
 class NovellaApi(Api):
@@ -41,6 +42,7 @@ class Route(Resource):
     route of the kind has; none when it only refuses. What `app.web.openapi` tells.
     `needs`: by method, rules that must let the request in besides, those of the service that it
     is in truth about.
+    `shows`: by method, the shape of its successful answers (`app.web.shapes`), NOTHING for none.
     `asks`: by method, the rules that its handler asks besides; tests see to that, too.
     `extended`: the methods that show servers whole, with the fields that other packages add.
     """
@@ -54,6 +56,7 @@ class Route(Resource):
     versions: Mapping[str, Range] = {}
     answers: Mapping[str, tuple[int, ...]] = {}
     needs: Mapping[str, Sequence[str]] = {}
+    shows: Mapping[str, Part] = {}
     asks: Mapping[str, Sequence[str]] = {}
     extended: Sequence[str] = ()
 

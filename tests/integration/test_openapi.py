@@ -69,6 +69,27 @@ def test_every_server_action_has_a_branch_of_its_own_with_its_schema(site: Site)
         assert list(told["components"]["schemas"][f"action.{name}"]["properties"]) == [name]
 
 
+def test_successful_answers_are_told_in_the_form_of_the_routes_last_version(site: Site) -> None:
+    told = document(site)
+    schemas = told["components"]["schemas"]
+
+    def shown(path: str, method: str = "get", status: str = "200") -> Any:
+        answer = told["paths"][f"{V}{path}"][method]["responses"][status]
+        return answer["content"]["application/json"]["schema"] if "content" in answer else None
+
+    servers = shown("/servers/detail")["properties"]["servers"]["items"]["$ref"]
+    assert servers == "#/components/schemas/answer.ServerInList"
+    server = schemas["answer.Server"]
+    assert {"id", "scheduler_hints", "server_groups"} <= set(server["required"])
+    assert "fault" in server["properties"], "it may lack"
+    assert "OS-FLV-DISABLED:disabled" not in schemas["answer.Flavor"]["properties"]
+    assert (
+        "vcpus_used"
+        in shown("/os-hypervisors/statistics")["properties"]["hypervisor_statistics"]["properties"]
+    ), "of 2.87, its last"
+    assert shown("/os-aggregates/{aggregate_id}/images", "post", "202") is None
+
+
 def test_every_schema_is_one_and_every_reference_leads_somewhere(site: Site) -> None:
     told = document(site)
     for schema in told["components"]["schemas"].values():

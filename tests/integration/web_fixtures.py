@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from flask import Flask, Response, request
 from flask.testing import FlaskClient
+from jsonschema import Draft202012Validator
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
@@ -19,12 +20,14 @@ from werkzeug.test import TestResponse
 from app.config import Settings, load
 from app.models import Action, Network, Project, Role, RoleAssignment, Server, User
 from app.store import database, identity, migrations, seed
-from app.web import policy
+from app.web import context, policy
 from app.web.api import Route
 from app.web.body import parsed
 from app.web.factory import create_app
+from app.web.microversions import MAX
 from app.web.openapi import statuses
 from app.web.policy import routes
+from app.web.shapes.parts import Sight
 from tests.asking import forget_process_state
 
 PASSWORDS = {"admin": "admin-password", "novella": "novella-password"}
@@ -210,10 +213,42 @@ def site(tmp_path: Path, seeded_database: Path, monkeypatch: pytest.MonkeyPatch)
     hold_to_declared(made.app)
     made.add_user("other")
     undeclared = note_undeclared(made.app)
+    misshapen = note_misshapen(made.app)
     yield made
     database.engine().dispose()
     forget_process_state()
     assert undeclared == set(), f"the OpenAPI document does not know {sorted(undeclared)}"
+    assert misshapen == set(), f"answers that their routes do not declare: {sorted(misshapen)}"
+
+
+def note_misshapen(app: Flask) -> set[str]:
+    """What the application answers from now on with bodies that their routes do not declare."""
+    found: set[str] = set()
+    added = {
+        name: dict(f.schema) for name, f in app.extensions["novella"].extensions.fields.items()
+    }
+
+    @app.after_request
+    def note(response: Response) -> Response:
+        view = getattr(app.view_functions.get(request.endpoint or ""), "view_class", None)
+        shows = view.shows if view is not None and issubclass(view, Route) else {}
+        method = request.method.lower()
+        if method in shows and 200 <= response.status_code < 300:
+            version = context.version() if context.service() == "compute" else MAX
+            schema = Sight(version, added).of(shows[method])
+            for wrong in misshapes(schema, response):
+                found.add(f"{method} {request.url_rule} at {version}: {wrong}")
+        return response
+
+    return found
+
+
+def misshapes(schema: Any, response: Response) -> list[str]:
+    """How an answer is not as its schema has it."""
+    if schema is None:
+        return ["a body"] if response.data else []
+    errors = Draft202012Validator(schema).iter_errors(response.json)
+    return [f"{error.json_path}: {error.message[:300]}" for error in errors]
 
 
 def note_undeclared(app: Flask) -> set[str]:

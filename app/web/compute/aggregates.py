@@ -21,6 +21,8 @@ from app.web.compute import group_schemas as schemas
 from app.web.compute.versions import ns
 from app.web.microversions import since
 from app.web.policy import INSIDE, require
+from app.web.shapes import compute as shapes
+from app.web.shapes.parts import NOTHING
 from app.web.times import micros
 
 WITH_UUID = (2, 41)
@@ -62,6 +64,7 @@ def whole_id(text: str) -> int:
 
 @ns.route("/v2.1/os-aggregates")
 class Aggregates(Route):
+    shows = {"get": shapes.AGGREGATES, "post": shapes.AGGREGATE_MADE}
     policy = {"get": f"{_RULE}index", "post": f"{_RULE}create"}
 
     def get(self) -> Response:
@@ -85,6 +88,7 @@ class Aggregates(Route):
 
 @ns.route("/v2.1/os-aggregates/<aggregate_id>")
 class OneAggregate(Route):
+    shows = {"get": shapes.ONE_AGGREGATE, "put": shapes.ONE_AGGREGATE, "delete": NOTHING}
     policy = {"get": f"{_RULE}show", "put": f"{_RULE}update", "delete": f"{_RULE}delete"}
     answers = {"delete": (200,)}
 
@@ -113,6 +117,7 @@ class OneAggregate(Route):
 
 @ns.route("/v2.1/os-aggregates/<aggregate_id>/action")
 class AggregateAction(Route):
+    shows = {"post": shapes.ONE_AGGREGATE}
     policy = {"post": INSIDE}
     asks = {"post": tuple(_RULE + name for name in (*_NAMES, "update"))}
 
@@ -137,6 +142,7 @@ class AggregateAction(Route):
 
 @ns.route("/v2.1/os-aggregates/<aggregate_id>/images")
 class AggregateImages(Route):
+    shows = {"post": NOTHING}
     versions = since(_PRECACHED, "post")
     policy = {"post": "compute:aggregates:images"}
     answers = {"post": (202,)}

@@ -25,6 +25,8 @@ from app.web.compute.ranges import known_parameters
 from app.web.compute.versions import ns
 from app.web.microversions import since
 from app.web.policy import allows
+from app.web.shapes import compute as shapes
+from app.web.shapes.parts import NOTHING
 
 _PARAMS = {
     "is_public": "for administrators: true, false or None (both)",
@@ -76,6 +78,7 @@ def _whole() -> Callable[[Flavor, views.Audience], dict[str, Any]]:
 
 @ns.route("/v2.1/flavors")
 class Flavors(Route):
+    shows = {"get": shapes.FLAVORS, "post": shapes.ONE_FLAVOR}
     asks = {"post": (_SPECS,)}
     policy = {
         "get": "os_compute_api:flavors:index",
@@ -135,6 +138,7 @@ def _factor(wanted: dict[str, Any]) -> float:
 
 @ns.route("/v2.1/flavors/detail")
 class FlavorsDetail(Route):
+    shows = {"get": shapes.FLAVORS_DETAIL}
     policy = {"get": "os_compute_api:flavors:detail"}
     asks = {"get": (_SPECS,)}
 
@@ -146,6 +150,7 @@ class FlavorsDetail(Route):
 
 @ns.route("/v2.1/flavors/<flavor_id>")
 class OneFlavor(Route):
+    shows = {"get": shapes.ONE_FLAVOR, "put": shapes.ONE_FLAVOR, "delete": NOTHING}
     versions = since(DESCRIBED, "put")
     asks = {"get": (_SPECS,), "put": (_SPECS,)}
     policy = {

@@ -24,6 +24,7 @@ from app.web.compute import services, views
 from app.web.compute.ranges import known_parameters
 from app.web.compute.versions import ns
 from app.web.microversions import before
+from app.web.shapes import compute as shapes
 
 BY_UUID, PAGED, WITHOUT_CAPACITY = (2, 53), (2, 33), (2, 88)
 _PARAMS = {
@@ -162,6 +163,7 @@ def _find(session: Session, text: str) -> Host:
 
 @ns.route("/v2.1/os-hypervisors")
 class Hypervisors(Route):
+    shows = {"get": shapes.HYPERVISORS}
     policy = {"get": "os_compute_api:os-hypervisors:list"}
 
     @ns.doc(params=_PARAMS)
@@ -172,6 +174,7 @@ class Hypervisors(Route):
 
 @ns.route("/v2.1/os-hypervisors/detail")
 class HypervisorsDetail(Route):
+    shows = {"get": shapes.hypervisors(_SUMMED)}
     policy = {"get": "os_compute_api:os-hypervisors:list-detail"}
 
     @ns.doc(params=_PARAMS)
@@ -182,6 +185,7 @@ class HypervisorsDetail(Route):
 
 @ns.route("/v2.1/os-hypervisors/statistics")
 class HypervisorStatistics(Route):
+    shows = {"get": shapes.statistics(_SUMMED)}
     versions = before(WITHOUT_CAPACITY, "get")
     policy = {"get": "os_compute_api:os-hypervisors:statistics"}
 
@@ -197,6 +201,7 @@ class HypervisorStatistics(Route):
 
 @ns.route("/v2.1/os-hypervisors/<hypervisor_id>")
 class OneHypervisor(Route):
+    shows = {"get": shapes.hypervisor(_SUMMED)}
     policy = {"get": "os_compute_api:os-hypervisors:show"}
 
     @ns.doc(params={"with_servers": _PARAMS["with_servers"]})
@@ -218,6 +223,7 @@ class OneHypervisor(Route):
 
 @ns.route("/v2.1/os-hypervisors/<hypervisor_id>/uptime")
 class HypervisorUptime(Route):
+    shows = {"get": shapes.UPTIME}
     versions = before(WITHOUT_CAPACITY, "get")
     policy = {"get": "os_compute_api:os-hypervisors:uptime"}
     answers = {"get": (200, 501)}
@@ -236,6 +242,7 @@ class HypervisorUptime(Route):
 
 @ns.route("/v2.1/os-hypervisors/<pattern>/search")
 class HypervisorSearch(Route):
+    shows = {"get": shapes.HYPERVISORS_FOUND}
     versions = before(BY_UUID, "get")
     policy = {"get": "os_compute_api:os-hypervisors:search"}
 
@@ -250,6 +257,7 @@ class HypervisorSearch(Route):
 
 @ns.route("/v2.1/os-hypervisors/<pattern>/servers")
 class HypervisorServers(Route):
+    shows = {"get": shapes.HYPERVISORS_FOUND}
     versions = before(BY_UUID, "get")
     policy = {"get": "os_compute_api:os-hypervisors:servers"}
 

@@ -21,6 +21,8 @@ from app.web.compute import resource_schemas as schemas
 from app.web.compute.ranges import known_parameters
 from app.web.compute.versions import ns
 from app.web.policy import INSIDE, require
+from app.web.shapes import compute as shapes
+from app.web.shapes.parts import NOTHING
 
 TYPED, OF_USERS, PAGED = (2, 2), (2, 10), (2, 35)
 _USER = {"user_id": "for administrators, from 2.10: whose keys"}
@@ -40,6 +42,7 @@ def _owner(verb: str, given: str | None) -> str:
 
 @ns.route("/v2.1/os-keypairs")
 class Keypairs(Route):
+    shows = {"get": shapes.KEYPAIRS, "post": shapes.KEYPAIR_MADE}
     policy = {"get": INSIDE, "post": INSIDE}
     answers = {"post": (200, 201)}
     asks = {"get": (f"{_RULE}index",), "post": (f"{_RULE}create",)}
@@ -89,6 +92,7 @@ class Keypairs(Route):
 
 @ns.route("/v2.1/os-keypairs/<name>")
 class OneKeypair(Route):
+    shows = {"get": shapes.ONE_KEYPAIR, "delete": NOTHING}
     policy = {"get": INSIDE, "delete": INSIDE}
     answers = {"delete": (202, 204)}
     asks = {"get": (f"{_RULE}show",), "delete": (f"{_RULE}delete",)}

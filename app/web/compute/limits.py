@@ -12,6 +12,7 @@ from app.web.api import Route
 from app.web.compute.ranges import known_parameters
 from app.web.compute.versions import ns
 from app.web.policy import require
+from app.web.shapes import compute as shapes
 
 _LIMITS = {
     "maxTotalInstances": "instances",
@@ -44,10 +45,13 @@ _GONE = (
     ((2, 39), ("maxImageMeta",)),
     ((2, 57), ("maxPersonality", "maxPersonalitySize")),
 )
+_LAST = {name: since for since, names in _GONE for name in names}
+"""From which version on a name is not there."""
 
 
 @ns.route("/v2.1/limits")
 class Limits(Route):
+    shows = {"get": shapes.limits([*_LIMITS, *_USES, *_NETWORK], _LAST)}
     policy = {"get": "os_compute_api:limits"}
     asks = {"get": ("os_compute_api:limits:other_project",)}
 

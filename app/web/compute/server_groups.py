@@ -21,6 +21,8 @@ from app.web.compute import group_schemas as schemas
 from app.web.compute.ranges import known_parameters
 from app.web.compute.versions import ns
 from app.web.policy import allows
+from app.web.shapes import compute as shapes
+from app.web.shapes.parts import NOTHING
 
 OWNED, ONE_POLICY = (2, 13), (2, 64)
 _PARAMS = {
@@ -47,6 +49,7 @@ def _shown(group: ServerGroup, members: list[str]) -> dict[str, Any]:
 
 @ns.route("/v2.1/os-server-groups")
 class ServerGroups(Route):
+    shows = {"get": shapes.SERVER_GROUPS, "post": shapes.ONE_SERVER_GROUP}
     policy = {"get": f"{_RULE}index", "post": f"{_RULE}create"}
     asks = {"get": (f"{_RULE}index:all_projects",)}
 
@@ -101,6 +104,7 @@ def _most_per_host(policy: str, rules: dict[str, Any]) -> int | None:
 
 @ns.route("/v2.1/os-server-groups/<group_id>")
 class OneServerGroup(Route):
+    shows = {"get": shapes.ONE_SERVER_GROUP, "delete": NOTHING}
     policy = {"get": f"{_RULE}show", "delete": f"{_RULE}delete"}
 
     def get(self, group_id: str) -> Response:

@@ -24,6 +24,8 @@ from app.web.body import body, is_true
 from app.web.compute import new_server, schemas, server_query, server_views, views
 from app.web.compute.versions import ns
 from app.web.extending.installed import with_fields
+from app.web.shapes import servers as shapes
+from app.web.shapes.parts import NOTHING
 
 _RULE = "os_compute_api:servers:"
 
@@ -40,6 +42,7 @@ def progress_of(found: Sequence[Server], extras: Extras) -> dict[str, int]:
 
 @ns.route("/v2.1/servers")
 class Servers(Route):
+    shows = {"get": shapes.SERVERS, "post": shapes.CREATED}
     policy = {"get": f"{_RULE}index", "post": f"{_RULE}create"}
     asks = {
         "get": (f"{_RULE}index:get_all_tenants", server_query.ALL_FILTERS),
@@ -89,6 +92,7 @@ def _paged(shown: list[dict[str, Any]], limit: int) -> dict[str, Any]:
 
 @ns.route("/v2.1/servers/detail")
 class ServersDetail(Route):
+    shows = {"get": shapes.SERVERS_DETAIL}
     policy = {"get": f"{_RULE}detail"}
     asks = {"get": (f"{_RULE}detail:get_all_tenants", server_query.ALL_FILTERS, *server_views.ASKS)}
     extended = ("get",)
@@ -107,6 +111,7 @@ class ServersDetail(Route):
 
 @ns.route("/v2.1/servers/<server_id>")
 class OneServer(Route):
+    shows = {"get": shapes.ONE_SERVER, "put": shapes.CHANGED_SERVER, "delete": NOTHING}
     policy = {
         "get": f"{_RULE}show",
         "put": f"{_RULE}update",
@@ -171,6 +176,7 @@ def _changes(wanted: dict[str, Any]) -> dict[str, str | None]:
 
 @ns.route("/v2.1/servers/<server_id>/ips")
 class ServerAddresses(Route):
+    shows = {"get": shapes.ALL_ADDRESSES}
     policy = {"get": "os_compute_api:ips:index"}
 
     def get(self, server_id: str) -> Response:
@@ -180,6 +186,7 @@ class ServerAddresses(Route):
 
 @ns.route("/v2.1/servers/<server_id>/ips/<network>")
 class ServerAddressesInNetwork(Route):
+    shows = {"get": shapes.ADDRESSES}
     policy = {"get": "os_compute_api:ips:show"}
 
     def get(self, server_id: str, network: str) -> Response:

@@ -26,6 +26,8 @@ from app.web.body import body, is_true
 from app.web.compute import resource_schemas as schemas
 from app.web.compute.ranges import known_parameters
 from app.web.compute.versions import ns
+from app.web.shapes import compute as shapes
+from app.web.shapes.parts import NOTHING
 from app.web.times import micros
 
 log = logs.get(__name__)
@@ -112,6 +114,7 @@ def _control(beat: ControlBeat, queue: str) -> Service:
 
 @ns.route("/v2.1/os-services")
 class Services(Route):
+    shows = {"get": shapes.SERVICES}
     policy = {"get": "os_compute_api:os-services:list"}
 
     @ns.doc(params={"host": "only this host's", "binary": "only this binary"})
@@ -129,6 +132,7 @@ class Services(Route):
 
 @ns.route("/v2.1/os-services/<service_id>")
 class OneService(Route):
+    shows = {"put": shapes.SERVICE_CHANGED, "delete": NOTHING}
     policy = {
         "put": "os_compute_api:os-services:update",
         "delete": "os_compute_api:os-services:delete",

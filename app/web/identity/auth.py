@@ -15,6 +15,8 @@ from app.web.identity import schemas, views
 from app.web.identity.login import log_in
 from app.web.identity.tokens import Token
 from app.web.identity.versions import ns
+from app.web.shapes import others as shapes
+from app.web.shapes.parts import NOTHING
 
 SUBJECT = "X-Subject-Token"
 _NAMED = {SUBJECT: {"in": "header", "description": "the token that this is about"}}
@@ -39,6 +41,7 @@ def _subject(rule: str) -> tuple[str, Token]:
 
 @ns.route("/v3/auth/tokens")
 class AuthTokens(Route):
+    shows = {"post": shapes.TOKEN, "get": shapes.TOKEN, "delete": NOTHING}
     policy = {"get": policy.INSIDE, "delete": policy.INSIDE}
     asks = {"get": ("identity:validate_token",), "delete": ("identity:revoke_token",)}
     public_methods = frozenset({"POST"})
@@ -71,6 +74,7 @@ class AuthTokens(Route):
 
 @ns.route("/v3/auth/catalog")
 class AuthCatalog(Route):
+    shows = {"get": shapes.ALL_SERVICES}
     policy = {"get": "identity:get_auth_catalog"}
 
     def get(self) -> Response:
@@ -82,6 +86,7 @@ class AuthCatalog(Route):
 
 @ns.route("/v3/auth/projects")
 class AuthProjects(Route):
+    shows = {"get": shapes.listed("projects", shapes.PROJECT)}
     policy = {"get": "identity:get_auth_projects"}
 
     def get(self) -> Response:

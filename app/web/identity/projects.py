@@ -19,6 +19,8 @@ from app.web.body import body
 from app.web.identity import fields, schemas, views
 from app.web.identity.versions import ns
 from app.web.policy import INSIDE, require
+from app.web.shapes import others as shapes
+from app.web.shapes.parts import NOTHING, under
 
 _COLUMNS = ("name", "description", "enabled")
 _FILTERS = {
@@ -57,6 +59,10 @@ def _answer(row: Project, status: int = 200) -> Response:
 
 @ns.route("/v3/projects")
 class Projects(Route):
+    shows = {
+        "get": shapes.listed("projects", shapes.PROJECT),
+        "post": under("project", shapes.PROJECT),
+    }
     policy = {"get": "identity:list_projects", "post": "identity:create_project"}
     answers = {"post": (201,)}
 
@@ -88,6 +94,11 @@ class Projects(Route):
 
 @ns.route("/v3/projects/<project_id>")
 class OneProject(Route):
+    shows = {
+        "get": under("project", shapes.PROJECT),
+        "patch": under("project", shapes.PROJECT),
+        "delete": NOTHING,
+    }
     asks = {"get": ("identity:get_project",)}
     policy = {
         "get": INSIDE,

@@ -17,6 +17,8 @@ from app.web.api import Route, documented
 from app.web.body import body
 from app.web.identity import fields, schemas, views
 from app.web.identity.versions import ns
+from app.web.shapes import others as shapes
+from app.web.shapes.parts import NOTHING, under
 
 _COLUMNS = ("name", "description")
 
@@ -27,6 +29,7 @@ def _answer(row: Role, status: int = 200) -> Response:
 
 @ns.route("/v3/roles")
 class Roles(Route):
+    shows = {"get": shapes.listed("roles", shapes.ROLE), "post": under("role", shapes.ROLE)}
     policy = {"get": "identity:list_roles", "post": "identity:create_role"}
     answers = {"post": (201,)}
 
@@ -56,6 +59,11 @@ class Roles(Route):
 
 @ns.route("/v3/roles/<role_id>")
 class OneRole(Route):
+    shows = {
+        "get": under("role", shapes.ROLE),
+        "patch": under("role", shapes.ROLE),
+        "delete": NOTHING,
+    }
     policy = {
         "get": "identity:get_role",
         "patch": "identity:update_role",

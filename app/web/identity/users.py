@@ -21,6 +21,8 @@ from app.web.identity import fields, projects, schemas, views
 from app.web.identity.tokens import DENIED
 from app.web.identity.versions import ns
 from app.web.policy import INSIDE, require
+from app.web.shapes import others as shapes
+from app.web.shapes.parts import NOTHING, under
 
 _COLUMNS = ("name", "description", "enabled", "email", "default_project_id")
 _FILTERS = {
@@ -51,6 +53,7 @@ def _columns(wanted: dict[str, Any]) -> dict[str, Any]:
 
 @ns.route("/v3/users")
 class Users(Route):
+    shows = {"get": shapes.listed("users", shapes.USER), "post": under("user", shapes.USER)}
     policy = {"get": "identity:list_users", "post": "identity:create_user"}
     answers = {"post": (201,)}
 
@@ -82,6 +85,11 @@ class Users(Route):
 
 @ns.route("/v3/users/<user_id>")
 class OneUser(Route):
+    shows = {
+        "get": under("user", shapes.USER),
+        "patch": under("user", shapes.USER),
+        "delete": NOTHING,
+    }
     asks = {"get": ("identity:get_user",)}
     policy = {"get": INSIDE, "patch": "identity:update_user", "delete": "identity:delete_user"}
 
@@ -113,6 +121,7 @@ class OneUser(Route):
 
 @ns.route("/v3/users/<user_id>/password")
 class Password(Route):
+    shows = {"post": NOTHING}
     policy = {"post": INSIDE}
     answers = {"post": (204,)}
     asks = {"post": ("identity:change_password",)}
@@ -139,6 +148,7 @@ class Password(Route):
 
 @ns.route("/v3/users/<user_id>/projects")
 class UserProjects(Route):
+    shows = {"get": shapes.listed("projects", shapes.PROJECT)}
     policy = {"get": INSIDE}
     asks = {"get": ("identity:list_user_projects",)}
 

@@ -19,12 +19,15 @@ from app.web.image import patches, schemas, views
 from app.web.image.images import VISIBILITIES, permit_visibility
 from app.web.image.versions import ns
 from app.web.policy import require
+from app.web.shapes import others as shapes
+from app.web.shapes.parts import NOTHING
 
 _FORMATS = ("disk_format", "container_format")
 
 
 @ns.route("/v2/images/<image_id>")
 class OneImage(Route):
+    shows = {"get": shapes.IMAGE, "patch": shapes.IMAGE, "delete": NOTHING}
     policy = {"get": "get_image", "patch": "modify_image", "delete": "delete_image"}
     asks = {"patch": ("modify_image:owner", *VISIBILITIES.values())}
 

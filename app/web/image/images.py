@@ -23,6 +23,7 @@ from app.web.body import body
 from app.web.image import schemas, views
 from app.web.image.versions import ns
 from app.web.policy import allows, require
+from app.web.shapes import others as shapes
 
 _FILTERS = (
     "limit",
@@ -62,6 +63,7 @@ VISIBILITIES = {"public": "publicize_image", "community": "communitize_image"}
 
 @ns.route("/v2/images")
 class Images(Route):
+    shows = {"get": shapes.IMAGES, "post": shapes.IMAGE}
     policy = {"get": "get_images", "post": "add_image"}
     answers = {"post": (201,)}
     asks = {"post": tuple(VISIBILITIES.values())}

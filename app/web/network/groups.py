@@ -15,6 +15,8 @@ from app.web.body import body
 from app.web.network import schemas, views
 from app.web.network.resources import chosen, listed, listing, owner
 from app.web.network.versions import ns
+from app.web.shapes import network as shapes
+from app.web.shapes.parts import NOTHING, under
 
 _COLUMNS = {
     "id": ("id", str),
@@ -39,6 +41,10 @@ def ensure_default() -> None:
 
 @ns.route("/v2.0/security-groups")
 class SecurityGroups(Route):
+    shows = {
+        "get": shapes.listed("security_groups", shapes.SECURITY_GROUP),
+        "post": under("security_group", shapes.SECURITY_GROUP),
+    }
     policy = {"get": "get_security_group", "post": "create_security_group"}
     answers = {"post": (201,)}
 
@@ -71,6 +77,11 @@ class SecurityGroups(Route):
 
 @ns.route("/v2.0/security-groups/<security_group_id>")
 class OneSecurityGroup(Route):
+    shows = {
+        "get": shapes.shown("security_group", shapes.SECURITY_GROUP),
+        "put": under("security_group", shapes.SECURITY_GROUP),
+        "delete": NOTHING,
+    }
     policy = {
         "get": "get_security_group",
         "put": "update_security_group",

@@ -17,6 +17,8 @@ from app.web.body import body, is_true
 from app.web.network import schemas, views
 from app.web.network.resources import chosen, chosen_columns, listed, listing, owner
 from app.web.network.versions import ns
+from app.web.shapes import network as shapes
+from app.web.shapes.parts import NOTHING, under
 
 _COLUMNS = {
     "id": ("id", str),
@@ -75,6 +77,10 @@ def _guards(rule: str) -> tuple[str, ...]:
 
 @ns.route("/v2.0/networks")
 class Networks(Route):
+    shows = {
+        "get": shapes.listed("networks", shapes.NETWORK),
+        "post": under("network", shapes.NETWORK),
+    }
     policy = {"get": "get_network", "post": "create_network"}
     answers = {"post": (201,)}
     asks = {"get": views.PROVIDER, "post": (*views.PROVIDER, *_guards("create_network"))}
@@ -109,6 +115,11 @@ class Networks(Route):
 
 @ns.route("/v2.0/networks/<network_id>")
 class OneNetwork(Route):
+    shows = {
+        "get": shapes.shown("network", shapes.NETWORK),
+        "put": under("network", shapes.NETWORK),
+        "delete": NOTHING,
+    }
     policy = {"get": "get_network", "put": "update_network", "delete": "delete_network"}
     asks = {"get": views.PROVIDER, "put": (*views.PROVIDER, *_guards("update_network"))}
 

@@ -27,6 +27,8 @@ from app.web.network.resources import (
     owner,
 )
 from app.web.network.versions import ns
+from app.web.shapes import network as shapes
+from app.web.shapes.parts import NOTHING, under
 
 _COLUMNS = {
     "id": ("id", str),
@@ -71,6 +73,7 @@ def _asks(rule: str) -> tuple[str, ...]:
 
 @ns.route("/v2.0/ports")
 class Ports(Route):
+    shows = {"get": shapes.listed("ports", shapes.PORT), "post": under("port", shapes.PORT)}
     policy = {"get": "get_port", "post": "create_port"}
     answers = {"post": (201,)}
     asks = {"get": views.BINDING, "post": (*views.BINDING, *_asks("create_port"))}
@@ -119,6 +122,11 @@ class Ports(Route):
 
 @ns.route("/v2.0/ports/<port_id>")
 class OnePort(Route):
+    shows = {
+        "get": shapes.shown("port", shapes.PORT),
+        "put": under("port", shapes.PORT),
+        "delete": NOTHING,
+    }
     policy = {"get": "get_port", "put": "update_port", "delete": "delete_port"}
     asks = {"get": views.BINDING, "put": (*views.BINDING, *_asks("update_port"))}
 

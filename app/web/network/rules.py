@@ -16,6 +16,8 @@ from app.web.network import schemas, values, views
 from app.web.network.groups import ensure_default
 from app.web.network.resources import chosen, listed, listing
 from app.web.network.versions import ns
+from app.web.shapes import network as shapes
+from app.web.shapes.parts import NOTHING, under
 
 _COLUMNS = {
     "id": ("id", str),
@@ -36,6 +38,10 @@ _SORTABLE = ("id", "security_group_id", "direction", "ethertype", "tenant_id", "
 
 @ns.route("/v2.0/security-group-rules")
 class SecurityGroupRules(Route):
+    shows = {
+        "get": shapes.listed("security_group_rules", shapes.SECURITY_RULE),
+        "post": under("security_group_rule", shapes.SECURITY_RULE),
+    }
     policy = {"get": "get_security_group_rule", "post": "create_security_group_rule"}
     answers = {"post": (201,)}
 
@@ -64,6 +70,7 @@ class SecurityGroupRules(Route):
 
 @ns.route("/v2.0/security-group-rules/<security_group_rule_id>")
 class OneSecurityGroupRule(Route):
+    shows = {"get": shapes.shown("security_group_rule", shapes.SECURITY_RULE), "delete": NOTHING}
     policy = {"get": "get_security_group_rule", "delete": "delete_security_group_rule"}
 
     def get(self, security_group_rule_id: str) -> Response:

@@ -15,6 +15,8 @@ from app.web.body import body
 from app.web.network import schemas, values, views
 from app.web.network.resources import chosen, listed, listing
 from app.web.network.versions import ns
+from app.web.shapes import network as shapes
+from app.web.shapes.parts import NOTHING, under
 
 _COLUMNS = {
     "id": ("id", str),
@@ -42,6 +44,7 @@ _SORTABLE = (
 
 @ns.route("/v2.0/subnets")
 class Subnets(Route):
+    shows = {"get": shapes.listed("subnets", shapes.SUBNET), "post": under("subnet", shapes.SUBNET)}
     policy = {"get": "get_subnet", "post": "create_subnet"}
     answers = {"post": (201,)}
 
@@ -69,6 +72,11 @@ class Subnets(Route):
 
 @ns.route("/v2.0/subnets/<subnet_id>")
 class OneSubnet(Route):
+    shows = {
+        "get": shapes.shown("subnet", shapes.SUBNET),
+        "put": under("subnet", shapes.SUBNET),
+        "delete": NOTHING,
+    }
     policy = {"get": "get_subnet", "put": "update_subnet", "delete": "delete_subnet"}
 
     def get(self, subnet_id: str) -> Response:

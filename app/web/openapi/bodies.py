@@ -61,13 +61,13 @@ def _error_content(shape: str) -> Json:
     return content
 
 
-def response(doc: Mapping[str, Any], status: int, path: str) -> Json:
-    """An answer that is no refusal."""
+def response(doc: Mapping[str, Any], status: int, path: str, shown: Json | None = _ANY) -> Json:
+    """An answer that is no refusal; `shown` is the schema of its JSON, None when it has no body."""
     made: Json = {"description": HTTP_STATUS_CODES[status]}
-    if status in (204, 304):
+    if status in (204, 304) or shown is None:
         return made
     kinds = doc.get("produces", ["text/plain"] if path == "/metrics" else [JSON])
-    content = {kind: {"schema": _ANY if kind == JSON else _TEXT} for kind in kinds}
+    content = {kind: {"schema": shown if kind == JSON else _TEXT} for kind in kinds}
     return made | {"content": content}
 
 
@@ -89,7 +89,7 @@ class Bodies:
         models = doc.get("expect", [])
         if models:
             model = models[0]
-            return _body(self._kept(f"{service}.{model.name}", model._schema), kinds)  # noqa: SLF001
+            return _body(self.kept(f"{service}.{model.name}", model._schema), kinds)  # noqa: SLF001
         if "consumes" in doc:
             return _body({}, kinds)
         return None
@@ -117,9 +117,10 @@ class Bodies:
             "x-until": shown(versions[1]),
             "x-answers": list(answers),
         }
-        return self._kept(f"action.{name.replace(':', '.')}", {**about, **schema.schema})
+        return self.kept(f"action.{name.replace(':', '.')}", {**about, **schema.schema})
 
-    def _kept(self, name: str, schema: Json) -> Json:
+    def kept(self, name: str, schema: Json) -> Json:
+        """Keep a schema under that name, or one like it; a reference to it."""
         free = name
         while self.schemas.setdefault(free, schema) != schema:
             free += "_"

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from flask import Flask
 
 from app.web.api import Route
-from app.web.extending.parts import Action
+from app.web.extending.loading import Extensions
 from app.web.microversions import MAX, MIN, shown
 from app.web.openapi import bodies, parameters, statuses
+from app.web.shapes.parts import Sight
 
 Json = dict[str, Any]
 _METHODS = ("get", "post", "put", "patch", "delete")
@@ -25,7 +26,7 @@ _ABOUT = (
 
 def document(app: Flask) -> Json:
     """The API of `app` as an OpenAPI 3.1 document: JSON, with no part that depends on a caller."""
-    made = _Operations(app.extensions["novella"].extensions.actions)
+    made = _Operations(app.extensions["novella"].extensions)
     paths = {
         re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule): made.item(view, rule)
         for rule, view in routes(app)
@@ -68,8 +69,9 @@ def _versions(view: type[Route], method: str) -> Json:
 class _Operations:
     """Operations, and what several of them refer to."""
 
-    def __init__(self, added: Mapping[str, Action]) -> None:
-        self.bodies, self.refusals = bodies.Bodies(added), bodies.Refusals()
+    def __init__(self, added: Extensions) -> None:
+        self.bodies, self.refusals = bodies.Bodies(added.actions), bodies.Refusals()
+        self._fields = {name: dict(field.schema) for name, field in added.fields.items()}
 
     def item(self, view: type[Route], rule: str) -> Json:
         """The operations of one path."""
@@ -97,11 +99,21 @@ class _Operations:
         made |= _versions(view, method) if rule.startswith("/compute/v2.1/") else {}
         return made | ({"security": []} if public else {})
 
+    def _shown(self, view: type[Route], method: str) -> Json | None:
+        """What a successful answer is, as far as the route tells; None when it has no body."""
+        shape = view.shows.get(method, {"type": "object"})
+        _, last = view.versions.get(method, (MIN, MAX))
+        seen: Json | None = Sight(last, self._fields, self._keep).of(shape)
+        return seen
+
+    def _keep(self, name: str, schema: Json) -> Json:
+        return self.bodies.kept(f"answer.{name}", schema)
+
     def _responses(self, view: type[Route], method: str, rule: str) -> Json:
         doc, service = getattr(getattr(view, method), "__apidoc__", {}), rule.split("/")[1]
         return {
             str(status): self.refusals.response(service, status)
             if status >= 400
-            else bodies.response(doc, status, rule)
+            else bodies.response(doc, status, rule, self._shown(view, method))
             for status in sorted(statuses.of(view, method, rule))
         }

@@ -15,6 +15,7 @@ from app.tasks import messages, publish
 from app.web.answers import answer
 from app.web.api import Route
 from app.web.compute.aggregates import whole_id
+from app.web.shapes import others as shapes
 from app.web.times import micros_z
 
 ns = Namespace("aggregates", "Aggregates' images, ahead of builds", path="/v1/aggregates")
@@ -47,6 +48,7 @@ def _message(row: Precache, host: Host) -> str:
 
 @ns.route("/<aggregate_id>/images")
 class AggregateImages(Route):
+    shows = {"get": shapes.PRECACHES}
     policy = {"get": "novella:aggregates:images"}
 
     def get(self, aggregate_id: str) -> Response:

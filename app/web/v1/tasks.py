@@ -19,6 +19,7 @@ from app.web import context, query, times
 from app.web.answers import answer
 from app.web.api import Route
 from app.web.policy import allows
+from app.web.shapes import others as shapes
 from app.web.v1 import views
 
 ns = Namespace("tasks", "What became of accepted requests", path="/v1/tasks")
@@ -37,6 +38,7 @@ def load(task_id: str) -> tuple[Action, list[ActionEvent], views.Live]:
 
 @ns.route("")
 class Tasks(Route):
+    shows = {"get": shapes.TASKS}
     policy = {"get": "novella:tasks:list"}
     asks = {"get": (_EVERYBODYS, SEES_HOSTS)}
 
@@ -89,6 +91,7 @@ def _wanted() -> task_listing.TaskQuery:
 
 @ns.route("/<task_id>")
 class Task(Route):
+    shows = {"get": shapes.TASK, "delete": shapes.TASK}
     policy = {"get": "novella:tasks:show", "delete": "novella:tasks:cancel"}
     answers = {"get": (200, 304), "delete": (202,)}
     asks = {"get": (SEES_HOSTS,), "delete": (SEES_HOSTS,)}
