@@ -116,7 +116,9 @@ class Driver(Protocol):
         Its `fence` and `applied` are `plan.fence` then. It runs, unless it is to `stay_off`; a
         guest that was lost is made anew. HostFault code="half_done" when the new guest cannot run
         and the old one could not be put back, or an earlier, interrupted try has replaced it; then
-        the disks of both stay.
+        the disks of both stay. After any other failure the old one runs if it did before the first
+        try, also if that one was interrupted when it had ended it: so after a rescue and an
+        unrescue.
         """
 
     def rescue(self, plan: BuildPlan, cancel: Event, report: Report) -> Guest:

@@ -18,7 +18,10 @@ _locks_lock = threading.Lock()
 
 @dataclass
 class FakeGuest:
-    """One guest; `power_state` is Nova's number; `saved`: off with its memory on disk."""
+    """One guest; `power_state` is Nova's number; `saved`: off with its memory on disk.
+
+    `ended` is the fence of the request that has ended it to boot it from something else.
+    """
 
     cloud_id: str
     server_id: str
@@ -31,6 +34,7 @@ class FakeGuest:
     saved: bool = False
     nmis: int = 0
     rescue: int = 0
+    ended: int = 0
 
 
 @dataclass

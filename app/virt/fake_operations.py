@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
@@ -14,6 +16,7 @@ from app.virt.fake_guests import FakeGuests, shown
 from app.virt.fake_host import FakeGuest
 
 MIB = 1 << 20
+_OFF = (SHUTDOWN, CRASHED)
 EMPTY_QCOW2 = struct.pack(
     ">4sIQIIQIIQQIIQQQQII", b"QFI\xfb", 3, 0, 0, 16, MIB, 0, 1, 3 << 16, 1 << 16, 1, 0, 0, 0, 0, 0,
     4, 104,
@@ -75,8 +78,10 @@ class FakeOperations(FakeGuests):
 
     def rebuild(self, plan: BuildPlan, stay_off: bool, cancel: Event, report: Report) -> Guest:
         """See the contract; takes `fake_delay` seconds, and ends at once when cancelled."""
-        self._faults.check("rebuild")
-        self._pass_time(plan.server_id, cancel, report)
+        with self._old_one_back(plan.server_id, plan.fence):
+            self._faults.check("rebuild")
+            self._pass_time(plan.server_id, cancel, report)
+            self._end(plan.server_id, plan.fence)
         with self._host.change() as state:
             if self._find(state, plan.server_id) is None:
                 lost = FakeGuest(self.cloud_id, plan.server_id, 0, SHUTDOWN, committed=True)
@@ -84,7 +89,7 @@ class FakeOperations(FakeGuests):
             guest = self._committed(state, plan.server_id, plan.fence)
             guest.fence = guest.applied = plan.fence
             guest.power_state = SHUTDOWN if stay_off else RUNNING
-            guest.rescue, guest.saved = 0, False
+            guest.rescue, guest.saved, guest.ended = 0, False, 0
             key = self._key(plan.server_id)
             state.disks[key] = state.dhcp[key] = plan.fence
             state.leases[key] = [[nic.mac, nic.address] for nic in plan.nics]
@@ -93,22 +98,48 @@ class FakeOperations(FakeGuests):
 
     def rescue(self, plan: BuildPlan, cancel: Event, report: Report) -> Guest:
         """See the contract; takes `fake_delay` seconds, and ends at once when cancelled."""
-        self._faults.check("rescue")
-        self._pass_time(plan.server_id, cancel, report)
+        with self._old_one_back(plan.server_id, plan.fence):
+            self._faults.check("rescue")
+            self._pass_time(plan.server_id, cancel, report)
+            self._end(plan.server_id, plan.fence)
         return self._boots(plan, plan.fence, plan.fence)
 
     def unrescue(self, plan: BuildPlan, fence: int) -> Guest:
         """See the contract."""
-        self._faults.check("unrescue")
+        with self._old_one_back(plan.server_id, fence):
+            self._faults.check("unrescue")
+            self._end(plan.server_id, fence)
         return self._boots(plan, fence, 0)
 
     def _boots(self, plan: BuildPlan, fence: int, rescue: int) -> Guest:
         with self._host.change() as state:
             guest = self._committed(state, plan.server_id, fence)
             guest.applied, guest.rescue = fence, rescue
-            guest.power_state, guest.saved = RUNNING, False
+            guest.power_state, guest.saved, guest.ended = RUNNING, False, 0
         self._tell(plan.server_id, "started", RUNNING)
         return shown(guest)
+
+    def _end(self, server_id: str, fence: int) -> None:
+        """End a guest that is to boot from something else, marked as one that ran."""
+        with self._host.change() as state:
+            if self._find(state, server_id) is None:
+                return
+            guest = self._committed(state, server_id, fence)
+            if guest.applied != fence and guest.power_state not in _OFF:
+                guest.power_state, guest.ended = SHUTDOWN, fence
+
+    @contextmanager
+    def _old_one_back(self, server_id: str, fence: int) -> Iterator[None]:
+        """A guest that an earlier try at `fence` ended runs again when this one fails."""
+        try:
+            yield
+        except (HostFault, Cancelled):
+            with self._host.change() as state:
+                guest = self._find(state, server_id)
+                ended = guest is not None and (guest.ended, guest.power_state) == (fence, SHUTDOWN)
+                if guest is not None and ended and guest.applied < fence:
+                    guest.power_state, guest.ended = RUNNING, 0
+            raise
 
     def _pass_time(self, server_id: str, cancel: Event, report: Report) -> None:
         for percent in range(0, 100, 20):
@@ -193,6 +224,6 @@ class FakeOperations(FakeGuests):
 
 
 def _check_runs(guest: FakeGuest) -> None:
-    if guest.power_state in (SHUTDOWN, CRASHED):
+    if guest.power_state in _OFF:
         message = f"the guest of server {guest.server_id} is off"
         raise HostFault(message, code="not_running", retriable=False)

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from app.domain.resources import Resources
 from app.errors import Cancelled, HostFault
 from app.images.inspect import virtual_size
 from app.virt.driver import Driver
+from app.virt.fake import FakeDriver
 from tests.cloud import eventually
 from tests.integration.virt_fixtures import Hypervisor
 
@@ -268,6 +270,74 @@ def test_a_rebuild_that_fails_leaves_the_guest_as_it_was(hypervisor: Hypervisor)
         assert (after.fence, after.power_state, after.rescue) == (5, RUNNING, 0)
     assert after.committed == before.committed
     assert disks_of(hypervisor, plan) == ["config-5.iso", "disk-5.qcow2"]
+
+
+def die_having_ended(driver: Any, plan: BuildPlan, fence: int) -> None:
+    """Leave what a worker does that dies when it has ended the guest and not defined it anew."""
+    if isinstance(driver, FakeDriver):
+        driver._end(plan.server_id, fence)
+    else:
+        driver.host.guests.set_mark(plan.server_id, ended=fence)
+        driver.host.guests.kill(plan.server_id)
+    assert driver.find(plan.server_id).power_state == SHUTDOWN
+
+
+def test_a_guest_that_a_dead_worker_ended_runs_again_when_the_next_try_fails(
+    hypervisor: Hypervisor,
+):
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    running(driver, plan)
+    cancelled = never()
+    cancelled.set()
+    for fence, work in ((8, partial(driver.rebuild, stay_off=False)), (9, driver.rescue)):
+        die_having_ended(driver, plan, fence)
+        with pytest.raises(Cancelled):
+            work(replace(plan, fence=fence), cancel=cancelled, report=quiet)
+        after = driver.find(plan.server_id)
+        assert (after.fence, after.power_state, after.rescue) == (5, RUNNING, 0)
+    assert disks_of(hypervisor, plan) in ([], ["config-5.iso", "disk-5.qcow2"])
+    die_having_ended(driver, plan, 10)
+    done = driver.rebuild(replace(plan, fence=10), False, never(), quiet)
+    assert (done.fence, done.power_state) == (10, RUNNING)
+
+
+def test_wherever_the_next_try_fails_the_ended_guest_runs_again(hypervisor: Hypervisor):
+    if not hypervisor.is_libvirt:
+        pytest.skip("cannot fail there")
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    running(driver, plan)
+    bad = {"image": hypervisor.images.source(checksum="0" * 128)}
+    nobody = {"nics": (replace(plan.nics[0], mac="not a MAC"),)}
+    rebuild = partial(driver.rebuild, stay_off=False, cancel=never(), report=quiet)
+    rescue = partial(driver.rescue, cancel=never(), report=quiet)
+    for fence, (work, broken) in enumerate(
+        ((rebuild, bad), (rebuild, nobody), (rescue, bad), (rescue, nobody)), start=8
+    ):
+        die_having_ended(driver, plan, fence)
+        with pytest.raises(HostFault) as caught:
+            work(replace(plan, fence=fence, **broken))
+        assert caught.value.code != "half_done"
+        after = driver.find(plan.server_id)
+        assert (after.fence, after.power_state, after.rescue) == (5, RUNNING, 0)
+    driver.rescue(replace(plan, fence=20), never(), quiet)
+    die_having_ended(driver, plan, 21)
+    with pytest.raises(HostFault):
+        driver.unrescue(replace(plan, **nobody), 21)
+    after = driver.find(plan.server_id)
+    assert (after.rescue, after.power_state) == (20, RUNNING)
+
+
+def test_a_guest_that_was_off_before_a_try_stays_off_when_it_fails(hypervisor: Hypervisor):
+    driver, plan = hypervisor.driver(), hypervisor.plan()
+    running(driver, plan)
+    cancelled = never()
+    cancelled.set()
+    die_having_ended(driver, plan, 6)
+    driver.stop(plan.server_id, 7, 0, never())
+    for fence in (6, 8):
+        with pytest.raises((Cancelled, HostFault)):
+            driver.rebuild(replace(plan, fence=fence), False, cancelled, quiet)
+        assert driver.find(plan.server_id).power_state == SHUTDOWN
 
 
 def test_a_rescued_guest_survives_a_stop_and_goes_back_to_its_disk(hypervisor: Hypervisor):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import libvirt
 import pytest
 
-from tests.integration.step_flows import STAGES, Flow
+from tests.integration.step_flows import HOST, STAGES, Flow
 from tests.integration.step_walk import reached, walk_through
 from tests.integration.stepping import Walk
 from tests.integration.test_steps_power import IS_OFF, NETWORK, RUNS, asks, running, stopped
@@ -73,6 +76,35 @@ FLOWS = (REBUILD, STOPPED, RESCUE, UNRESCUE)
 )
 def test_another_boot_survives_a_death_at(walk: Walk, flow: Flow, moment: str) -> None:
     walk_through(walk, flow, moment)
+
+
+@contextmanager
+def corrupt_image(walk: Walk) -> Iterator[None]:
+    """The host has the image no more, and what it would get is not it."""
+    for cached in (walk.cloud.directory / "hosts/n1/cache").glob("*.image"):
+        cached.unlink()
+    [data] = (walk.cloud.directory / "images").iterdir()
+    whole = data.read_bytes()
+    data.write_bytes(bytes(len(whole)))
+    yield
+    data.write_bytes(whole)
+
+
+@pytest.mark.parametrize("ask", [asks("rebuild"), ask_rescue], ids=["rebuild", "rescue"])
+def test_a_guest_that_a_dead_worker_ended_runs_again_when_the_image_is_corrupt(
+    walk: Walk, ask: Callable[[Walk, str], str]
+) -> None:
+    server_id = running(walk)
+    action_id = walk.die_at("rebuild.kill.after", lambda: ask(walk, server_id))
+    assert walk.domain(server_id).state()[0] == libvirt.VIR_DOMAIN_SHUTOFF
+    with corrupt_image(walk):
+        walk.start(HOST)
+        ended = walk.cloud.finished(action_id, 40)
+    assert (ended.state, walk.cloud.server(server_id).vm_state) == ("failed", "active"), ended.fault
+    assert walk.domain(server_id).state()[0] == libvirt.VIR_DOMAIN_RUNNING
+    walk.quiet()
+    assert walk.cloud.server(server_id).vm_state == "active"
+    walk.leave_nothing(server_id)
 
 
 @pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)

@@ -231,6 +231,15 @@ class Guests:
 
         self._do("mark", server_id, change)
 
+    def ended(self, server_id: str) -> int:
+        """The fence of the request that has ended the guest to define it anew; 0 for none."""
+
+        def read(domain: Domain) -> int:
+            mark = self._mark(domain)
+            return mark.ended if mark else 0
+
+        return self._do("look", server_id, read)
+
     def networks(self, server_id: str) -> list[str]:
         """libvirt's names of the networks that the guest's definition names."""
 

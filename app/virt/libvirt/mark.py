@@ -13,7 +13,11 @@ ET.register_namespace(PREFIX, NAMESPACE)
 
 @dataclass(frozen=True)
 class Mark:
-    """On a domain; see `app.domain.guest.Guest` for the numbers. One without `rescue` has 0."""
+    """On a domain; see `app.domain.guest.Guest` for the numbers. One without `rescue` has 0.
+
+    `ended` is the fence of the request that has ended the guest to boot it from something else,
+    and not defined it anew yet; else 0.
+    """
 
     cloud_id: str
     server_id: str
@@ -21,6 +25,7 @@ class Mark:
     committed: bool = False
     applied: int = 0
     rescue: int = 0
+    ended: int = 0
 
     @property
     def known(self) -> int:
@@ -46,7 +51,8 @@ def _attributes(mark: Mark) -> dict[str, str]:
         "committed": "yes" if mark.committed else "no",
         "applied": str(mark.applied),
     }
-    return told | ({"rescue": str(mark.rescue)} if mark.rescue else {})
+    seldom = {"rescue": mark.rescue, "ended": mark.ended}
+    return told | {name: str(fence) for name, fence in seldom.items() if fence}
 
 
 def parse(xml: str) -> Mark | None:
@@ -60,6 +66,7 @@ def parse(xml: str) -> Mark | None:
             found.attrib["committed"] == "yes",
             int(found.attrib["applied"]),
             int(found.attrib.get("rescue", "0")),
+            int(found.attrib.get("ended", "0")),
         )
     except (ET.ParseError, KeyError, ValueError):
         return None

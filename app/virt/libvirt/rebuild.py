@@ -1,7 +1,8 @@
 """Booting a guest from something else than its disk: a new image, or a rescue image.
 
 Each is done or not: until the guest runs with its new definition, a failure puts the old one back.
-Where that fails, too, old and new disks stay, and the fault is "half_done".
+Where that fails, too, old and new disks stay, and the fault is "half_done". A try whose worker died
+when it had ended the old guest has left a mark: the next one knows by it that the guest ran.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from threading import Event
 
 from app.domain.guest import Guest
@@ -33,7 +35,10 @@ def rebuild(host: Host, plan: BuildPlan, stay_off: bool, cancel: Event, report: 
     guest = _rebuildable(host, plan)
     if guest is None or guest.fence != plan.fence:
         mark = Mark(host.cloud_id, plan.server_id, plan.fence, committed=True, applied=plan.fence)
-        with _new_disks(host, plan, cancel, report, _ROOT) as undo:
+        with (
+            _old_one_back(host, guest, plan.fence),
+            _new_disks(host, plan, cancel, report, _ROOT) as undo,
+        ):
             _replace(host, plan, guest, mark, undo)
             if not stay_off:
                 _start(host, plan)
@@ -54,7 +59,10 @@ def rescue(host: Host, plan: BuildPlan, cancel: Event, report: Report) -> Guest:
         _go_on(host, plan)
         return _done(host, plan.server_id)
     mark = host.mark(guest, applied=plan.fence, rescue=plan.fence)
-    with _new_disks(host, plan, cancel, report, _RESCUE) as undo:
+    with (
+        _old_one_back(host, guest, plan.fence),
+        _new_disks(host, plan, cancel, report, _RESCUE) as undo,
+    ):
         _replace(host, plan, guest, mark, undo)
         _start(host, plan)
         undo.pop_all()
@@ -68,7 +76,7 @@ def unrescue(host: Host, plan: BuildPlan, fence: int) -> Guest:
     """See the contract."""
     guest = power.committed(host, plan.server_id, fence)
     if guest.applied != fence or guest.rescue:
-        with ExitStack() as undo:
+        with _old_one_back(host, guest, fence), ExitStack() as undo:
             mark = host.mark(guest, applied=fence, rescue=0)
             _replace(host, plan, guest, mark, undo)
             _start(host, plan)
@@ -87,6 +95,27 @@ def _rebuildable(host: Host, plan: BuildPlan) -> Guest | None:
         host.storage.check_fence(plan.server_id, plan.fence)
         return None
     return power.committed(host, plan.server_id, plan.fence)
+
+
+@contextmanager
+def _old_one_back(host: Host, guest: Guest | None, fence: int) -> Iterator[None]:
+    """A guest that an earlier try at `fence` ended runs again when this one fails before it has
+    replaced it. HostFault "half_done" when that cannot be done."""
+    try:
+        yield
+    except Exception as error:
+        if guest is not None and getattr(error, "code", "") != "half_done":
+            with _all_or_nothing(guest.server_id, ExitStack()):
+                _revive(host, guest.server_id, fence)
+        raise
+
+
+def _revive(host: Host, server_id: str, fence: int) -> None:
+    if not is_off(host.guests.get(server_id)) or host.guests.ended(server_id) != fence:
+        return
+    host.networks.wake(host.guests.networks(server_id), server_id)
+    host.firewall.reassert()
+    host.guests.start(server_id)
 
 
 @contextmanager
@@ -113,8 +142,13 @@ def _replace(host: Host, plan: BuildPlan, guest: Guest | None, mark: Mark, undo:
     """End the guest and define it anew; `undo` puts it back as it was."""
     attached = host.attach(plan)  # what may fail comes before the guest is ended
     if guest is not None:
-        undo.callback(_put_back, host, guest, host.guests.definition(plan.server_id), undo)
+        runs = not is_off(guest)
+        ran = runs or host.guests.ended(plan.server_id) == mark.applied
+        old = Old(guest, ran, host.guests.definition(plan.server_id))
+        undo.callback(_put_back, host, old, undo)
         with KILL:
+            if runs:
+                host.guests.set_mark(plan.server_id, ended=mark.applied)
             host.guests.kill(plan.server_id)
             host.guests.forget_saved(plan.server_id)
     else:
@@ -123,17 +157,26 @@ def _replace(host: Host, plan: BuildPlan, guest: Guest | None, mark: Mark, undo:
         host.guests.define(plan.server_id, host.definition(plan, mark, attached))
 
 
-def _put_back(host: Host, guest: Guest, definition: str, undo: ExitStack) -> None:
+@dataclass(frozen=True)
+class Old:
+    """A guest as it was: `ran`, before this try or one that was interrupted; its definition."""
+
+    guest: Guest
+    ran: bool
+    definition: str
+
+
+def _put_back(host: Host, old: Old, undo: ExitStack) -> None:
     """Undo. HostFault "half_done" when it cannot be done; what `undo` would do next is left then:
     the guest may boot from the new disk."""
-    server_id = guest.server_id
+    server_id = old.guest.server_id
     with _all_or_nothing(server_id, undo):
         host.guests.kill(server_id)
-        host.guests.define(server_id, definition)
-        if not is_off(guest):
+        host.guests.define(server_id, old.definition)
+        if old.ran:
             host.guests.start(server_id)
         found = host.guests.get(server_id)
-        if (found.fence, found.rescue) != (guest.fence, guest.rescue):
+        if (found.fence, found.rescue) != (old.guest.fence, old.guest.rescue):
             # A start that libvirtd did not finish in time was finished after all.
             raise HostFault("its new definition runs", code="half_done", retriable=False)
 
