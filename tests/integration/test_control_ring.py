@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery.exceptions import Ignore
 from sqlalchemy import func, select, update
 
 from app.celery import make_app, publisher
@@ -29,7 +30,7 @@ from app.store import actions, addresses, claims, purging, ringing, sightings, s
 from app.store.actions import key_of
 from app.store.database import clock, engine, reading, transaction
 from app.tasks import publish
-from app.tasks.control import ring
+from app.tasks.control import ring, tasks
 from app.tasks.control.backlog import LIMIT, Backlog
 from tests.asking import add_image, adopt, caller, create, forget_process_state, request
 from tests.cloud import Cloud, eventually
@@ -162,6 +163,12 @@ def test_what_no_message_can_be_made_of_does_not_keep_others_back(here: Cloud) -
 def test_a_queue_whose_length_cannot_be_told_is_rung(cloud: Cloud) -> None:
     cloud.kill("redis")
     assert not Backlog().is_long("scheduler")
+
+
+def test_an_inventory_that_cannot_be_compared_now_is_no_failed_task(here: Cloud) -> None:
+    here.kill("redis")
+    with pytest.raises(Ignore):
+        tasks.reconcile.run("n1")
 
 
 def test_no_more_than_32_slow_actions_are_with_a_host(here: Cloud) -> None:

@@ -139,7 +139,11 @@ def reconcile(host: str) -> None:
     """Bring the rows in line with a host's newest inventory."""
     reach("reconcile.before")
     with logs.bound(host=host):
-        begun = reconciling.reconcile(host)
+        try:
+            begun = reconciling.reconcile(host)
+        except (NovellaError, SQLAlchemyError, *board.AWAY) as error:
+            log.warning("not reconciled; the sweep rings again", error=str(error))
+            raise Ignore from error
         reach("reconcile.after")
         for action in begun:
             publish.ring([action])
