@@ -30,6 +30,10 @@ _QUIET = {
     "kombu": "WARNING",
     "amqp": "WARNING",
     "alembic": "WARNING",
+    # These show requests and tokens' documents.
+    "keystoneauth": "WARNING",
+    "keystoneclient": "WARNING",
+    "keystonemiddleware": "WARNING",
 }
 _WITH_OWN_HANDLERS = ("celery", "celery.task", "gunicorn.error", "gunicorn.access", "flower")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,12 +27,28 @@ class Credentials:
     auth_url: str
     auth: dict[str, str] = field(repr=False)
     verify: bool | str = True
+    region: str = ""
+    interface: str = "public"
+    compute_url: str = ""
+
+    @property
+    def identity(self) -> str:
+        """Where tokens are made: our own Identity, or a Keystone; without a version."""
+        return self.auth_url.rstrip("/").removesuffix("/v3")
 
     @property
     def root(self) -> str:
-        """The cloud's root URL, under which /compute, /image and /v1 are."""
-        root = self.auth_url.rstrip("/").removesuffix("/v3")
-        return root.removesuffix("/identity")
+        """The cloud's root URL, under which /compute, /image and /v1 are; empty when only a
+        Keystone's catalog knows it."""
+        if self.compute_url:
+            return root_of(self.compute_url)
+        found = self.identity.removesuffix("/identity")
+        return "" if found == self.identity else found
+
+
+def root_of(compute_url: str) -> str:
+    """The cloud's root URL, by the address of its Compute."""
+    return re.sub(r"/compute(/v2(\.1)?)?/?$", "", compute_url)
 
 
 def credentials(cloud: str | None, files: Iterable[Path] | None = None) -> Credentials:
@@ -69,16 +86,23 @@ def _entry(path: Path, name: str, entry: dict[str, Any]) -> Credentials:
         raise Invalid(f"{path}: cloud {name!r} has no auth.{', auth.'.join(sorted(missing))}")
     # As OpenStack's clients read it: `verify: false` wins, else `cacert` is the CA bundle.
     verify = entry.get("verify", True)
-    return Credentials(auth["auth_url"], auth, verify and (entry.get("cacert") or True))
+    return Credentials(
+        auth["auth_url"],
+        auth,
+        verify and (entry.get("cacert") or True),
+        region=str(entry.get("region_name") or ""),
+        interface=str(entry.get("interface") or "public"),
+        compute_url=str(entry.get("compute_endpoint_override") or ""),
+    )
 
 
 class Api:
     """A session with a token that is renewed when it has run out."""
 
     def __init__(self, who: Credentials) -> None:
-        self._who = who
+        self._who, self._root = who, who.root
         self._session = requests.Session()
-        self._session.trust_env = urlsplit(who.root).hostname not in ("127.0.0.1", "localhost")
+        self._session.trust_env = urlsplit(who.auth_url).hostname not in ("127.0.0.1", "localhost")
         self._session.verify = who.verify
 
     def get(self, path: str, **kwargs: Any) -> requests.Response:
@@ -120,17 +144,34 @@ class Api:
             }
         }
         self._session.headers.pop("X-Auth-Token", None)
-        response = self._send("POST", "/identity/v3/auth/tokens", json=body)
+        response = self._ask("POST", self._who.identity, "/v3/auth/tokens", json=body)
         _checked(response, f"logging in as {auth['username']}")
+        self._root = self._root or self._from_catalog(response.json())
         self._session.headers["X-Auth-Token"] = response.headers["X-Subject-Token"]
 
-    def _send(
-        self, method: str, path: str, timeout: float = SECONDS, **kwargs: Any
+    def _from_catalog(self, document: dict[str, Any]) -> str:
+        """The cloud's root URL in a Keystone's catalog."""
+        for service in document["token"].get("catalog", ()):
+            for one in service["endpoints"] if service["type"] == "compute" else ():
+                if one["interface"] == self._who.interface and (
+                    self._who.region in ("", one.get("region"))
+                ):
+                    return root_of(one["url"])
+        raise Invalid(
+            f"{self._who.auth_url}: the catalog has no {self._who.interface} endpoint of a compute "
+            "service in this region; set compute_endpoint_override in clouds.yaml"
+        )
+
+    def _send(self, method: str, path: str, **kwargs: Any) -> requests.Response:
+        return self._ask(method, self._root, path, **kwargs)
+
+    def _ask(
+        self, method: str, root: str, path: str, timeout: float = SECONDS, **kwargs: Any
     ) -> requests.Response:
         try:
-            return self._session.request(method, self._who.root + path, timeout=timeout, **kwargs)
+            return self._session.request(method, root + path, timeout=timeout, **kwargs)
         except requests.RequestException as error:
-            raise Unavailable(f"{self._who.root}: {why_unreachable(error)}") from error
+            raise Unavailable(f"{root}: {why_unreachable(error)}") from error
 
 
 def why_unreachable(error: requests.RequestException) -> str:

@@ -12,11 +12,13 @@ from app.config import Settings
 from app.domain.caller import Caller
 from app.errors import Unauthorized
 from app.web.identity.tokens import KeyRing, Token, Tokens
+from app.web.keystone import configured
 from app.web.policy.judge import Judge
 from app.web.v1.watcher import Watcher
 
 if TYPE_CHECKING:
     from app.web.extending.loading import Extensions
+    from app.web.keystone.callers import Keystone
 
 
 @dataclass
@@ -30,6 +32,7 @@ class Web:
     judge: Judge
     reserved: list[IPv4Network]
     extensions: Extensions
+    keystone: Keystone | None = None
     noauth: dict[str, Token] = field(default_factory=dict)
 
 
@@ -74,3 +77,10 @@ def service() -> str:
 def base_url() -> str:
     """Scheme and host as clients reach us, without a slash at the end."""
     return (settings().public_url or request.host_url).rstrip("/")
+
+
+def identity_url() -> str:
+    """Where clients get tokens: our own Identity or the operator's Keystone, without a version."""
+    if settings().auth == "keystone":
+        return configured.clients_url(settings())
+    return f"{base_url()}/identity"

@@ -118,7 +118,7 @@ def respond(problem: Problem) -> Response:
     made = _SHAPES.get(context.service(), _rfc9457)(problem)
     made.status_code = problem.status
     if problem.status == 401:
-        made.headers["WWW-Authenticate"] = f'Keystone uri="{context.base_url()}/identity"'
+        made.headers["WWW-Authenticate"] = f'Keystone uri="{context.identity_url()}"'
     if problem.status == 503:
         made.headers["Retry-After"] = "2"
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from flask import Flask
 from flask_restx import Namespace
@@ -18,7 +19,7 @@ from app.web import (
     filters,
     health,
     metrics,
-    noauth,
+    modes,
     policy,
 )
 from app.web.api import make_api
@@ -29,16 +30,20 @@ from app.web.policy.judge import Judge
 from app.web.v1 import views
 from app.web.v1.watcher import Sight, Watcher
 
+if TYPE_CHECKING:
+    from app.web.keystone.callers import Keystone
+
 SPARE_THREADS = 64
 
 
 def create_app(settings: Settings | None = None) -> Flask:
     """A web application for `settings`, the process's own unless given.
 
-    Raises Invalid when the settings would open an unguarded cloud to the network.
+    Raises Invalid when the settings would open an unguarded cloud to the network, or name a
+    Keystone that could not be asked.
     """
     settings = settings or configured()
-    noauth.check(settings)
+    modes.check(settings)
     app = Flask("novella", static_folder=None)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False  # its redirects fall through RESTX's error handling
@@ -77,7 +82,17 @@ def _parts(settings: Settings, extensions: loading.Extensions) -> Web:
         reserved=reserved_networks.of_settings(settings),
         judge=Judge.of(settings, {**policy.RULES, **extensions.rules}),
         extensions=extensions,
+        keystone=_keystone(settings),
     )
+
+
+def _keystone(settings: Settings) -> Keystone | None:
+    if settings.auth != "keystone":
+        return None
+    # Imported only here: keystonemiddleware is an extra, and takes a second to load.
+    from app.web.keystone.callers import Keystone
+
+    return Keystone(settings)
 
 
 def _revoked() -> list[Revoked]:

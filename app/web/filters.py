@@ -14,7 +14,8 @@ from app import logs
 from app.errors import Forbidden, Invalid, NotFound, TooLarge, Unauthorized
 from app.web import connection, context, microversions, noauth, policy
 from app.web.compute import ranges
-from app.web.identity.tokens import DENIED
+from app.web.identity.tokens import DENIED, Token
+from app.web.keystone.asked import Asked
 
 _GLOBAL_ID = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # A collection's path with a slash at its end names a thing without an id, which is nowhere.
@@ -57,17 +58,13 @@ def _authenticate() -> None:
     view = _view()
     if context.service() not in SERVICES or request.url_rule is None:
         return  # nothing of a project's, or a 404 whoever asks
+    if context.service() == "identity" and not getattr(view, "public", False):
+        _own_identity()
     if getattr(view, "public", False) or request.method in getattr(view, "public_methods", ()):
         return
     if getattr(view, "takes_image_token", False) and _bearer() is not None:
         return  # the resource checks it: it is good for one image only
-    if context.settings().auth == "noauth":
-        g.token = noauth.token()
-    else:
-        text = request.headers.get("X-Auth-Token", "")
-        if not text:
-            raise Unauthorized(DENIED)
-        g.token = context.web().tokens.read(text)
+    g.token = _token()
     context.web().judge.refresh()
     caller = g.token.caller(context.request_id())
     g.caller = replace(caller, administers=policy.is_admin(caller), holding=policy.hold)
@@ -77,6 +74,26 @@ def _authenticate() -> None:
             "This needs a token that is scoped to a project, not to the system or none."
         )
     policy.enforce(view)
+
+
+def _own_identity() -> None:
+    if context.settings().auth == "keystone":
+        raise NotFound(f"Identity is not served here, but by Keystone at {context.identity_url()}.")
+
+
+def _token() -> Token:
+    if context.settings().auth == "noauth":
+        return noauth.token()
+    text = request.headers.get("X-Auth-Token", "").strip()
+    if not text:
+        raise Unauthorized(DENIED)
+    keystone = context.web().keystone
+    if keystone is None:
+        return context.web().tokens.read(text)
+    service = context.service()
+    path = request.path.removeprefix(f"/{service}")
+    serves_for = request.headers.get("X-Service-Token", "").strip()
+    return keystone.token(Asked(text, service, request.method, path, serves_for))
 
 
 def _bearer() -> str | None:

@@ -14,7 +14,7 @@ from gunicorn.glogging import Logger
 from app import logs, tls
 from app.config import settings
 from app.errors import NovellaError
-from app.web import heap
+from app.web import heap, modes
 from app.web.factory import extensions_of
 from app.web.image import uploads
 from app.web.policy import RULES
@@ -24,6 +24,7 @@ from app.web.tls import Contexts
 try:
     _settings = settings()
     tls.check(_settings)
+    modes.check(_settings)
     # What is wrong ends the start here, and not worker after worker.
     Judge.of(_settings, {**RULES, **extensions_of(_settings).rules})
 except NovellaError as error:

@@ -18,6 +18,7 @@ from app.web.api import Route, documented
 from app.web.body import body
 from app.web.compute import resource_schemas as schemas
 from app.web.compute.versions import ns
+from app.web.keystone import meeting
 from app.web.policy import INSIDE, require
 
 _RULE = "os_compute_api:os-flavor-access"
@@ -50,6 +51,8 @@ class FlavorAction(Route):
         ((action, given),) = wanted.items()
         rule, work = _ACTIONS[action]
         require(f"{_RULE}:{rule}")
+        if work is _add:
+            meeting.project(given["tenant"])
 
         def changed(session: Session) -> Response:
             flavor = flavors.get(session, context.caller(), flavor_id, lock=True)

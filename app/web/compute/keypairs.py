@@ -20,6 +20,7 @@ from app.web.compute import certificates, sshkeys, views
 from app.web.compute import resource_schemas as schemas
 from app.web.compute.ranges import known_parameters
 from app.web.compute.versions import ns
+from app.web.keystone import meeting
 from app.web.policy import INSIDE, require
 from app.web.shapes import compute as shapes
 from app.web.shapes.parts import NOTHING
@@ -70,6 +71,7 @@ class Keypairs(Route):
         version = context.version()
         wanted = body(schemas.keypair(version))["keypair"]
         owner = _owner("create", wanted.get("user_id"))
+        meeting.user(owner)
         kind, private, public = wanted.get("type", "ssh"), None, wanted.get("public_key")
         forge = certificates if kind == "x509" else sshkeys
         if public is None:

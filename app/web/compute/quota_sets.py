@@ -17,6 +17,7 @@ from app.web.body import body, is_true
 from app.web.compute import resource_schemas as schemas
 from app.web.compute.ranges import known_parameters
 from app.web.compute.versions import ns
+from app.web.keystone import meeting
 from app.web.policy import INSIDE, require
 
 _USER = {"user_id": "of this user in the project"}
@@ -42,6 +43,7 @@ def _shown(limits: dict[str, int], **more: str) -> Response:
 def _allowed(verb: str, project_id: str) -> None:
     known_parameters(*_USER)
     require(_RULE + verb, project_id=project_id)
+    meeting.project(project_id)
 
 
 def _user() -> str | None:

@@ -21,7 +21,7 @@ class Versions(Route):
     @ns.doc(security=[])
     def get(self) -> Response:
         """List the versions of Identity."""
-        return answer({"versions": {"values": [views.version(context.base_url())]}}, 300)
+        return answer({"versions": {"values": [views.version(context.identity_url())]}}, 300)
 
 
 @ns.route("/v3")
@@ -31,4 +31,4 @@ class Version3(Route):
     @ns.doc(security=[])
     def get(self) -> Response:
         """Show Identity version 3."""
-        return answer({"version": views.version(context.base_url())})
+        return answer({"version": views.version(context.identity_url())})

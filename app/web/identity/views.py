@@ -24,13 +24,13 @@ SERVICES = (
 INTERFACES = ("public", "internal", "admin")
 
 
-def version(base: str) -> Json:
-    """Identity v3's version document."""
+def version(root: str) -> Json:
+    """The version document of Identity v3 below `root`."""
     return {
         "id": "v3.14",
         "status": "stable",
         "updated": "2020-04-07T00:00:00Z",
-        "links": [{"rel": "self", "href": f"{base}/identity/v3/"}],
+        "links": [{"rel": "self", "href": f"{root}/v3/"}],
         "media-types": [
             {"base": "application/json", "type": "application/vnd.openstack.identity-v3+json"}
         ],

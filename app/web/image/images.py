@@ -22,6 +22,7 @@ from app.web.api import Route, documented
 from app.web.body import body
 from app.web.image import schemas, views
 from app.web.image.versions import ns
+from app.web.keystone import meeting
 from app.web.policy import allows, require
 from app.web.shapes import others as shapes
 
@@ -88,6 +89,7 @@ class Images(Route):
     def post(self) -> Response:
         """Make an image's record; its data comes with PUT on its file."""
         row = _new(body(schemas.IMAGE))
+        meeting.project(row.owner)
 
         def work(session: Session) -> Response:
             made = images.add(session, row)

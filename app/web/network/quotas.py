@@ -10,6 +10,7 @@ from app.web import context, policy
 from app.web.answers import answer, nothing
 from app.web.api import Route, documented
 from app.web.body import body
+from app.web.keystone import meeting
 from app.web.network import schemas
 from app.web.network.versions import ns
 
@@ -19,6 +20,7 @@ def _known(project_id: str, rule: str = "get_quota") -> str:
     if policy.allows(rule, project_id=project_id):
         if project_id == context.caller().project_id:
             return project_id
+        meeting.project(project_id)
         with database.reading() as session:
             if identity.find_project(session, identity.Ref(id=project_id)) is not None:
                 return project_id

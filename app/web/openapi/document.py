@@ -50,10 +50,14 @@ def document(app: Flask) -> Json:
 
 
 def routes(app: Flask) -> Iterator[tuple[str, type[Route]]]:
-    """Every rule with its resource, in the order of paths; but for the documentation's own."""
+    """Every rule with its resource, in the order of paths; but for the documentation's own,
+    and for Identity's where a Keystone has its place."""
+    own_identity = app.extensions["novella"].settings.auth != "keystone"
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
         view = getattr(app.view_functions[rule.endpoint], "view_class", None)
-        if isinstance(view, type) and issubclass(view, Route):
+        if not isinstance(view, type) or not issubclass(view, Route):
+            continue
+        if own_identity or view.public or not rule.rule.startswith("/identity"):
             yield rule.rule, view
 
 

@@ -1,0 +1,1 @@
+"""`auth = keystone`: an operator's Keystone knows who asks, by keystonemiddleware."""
