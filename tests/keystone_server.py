@@ -1,4 +1,4 @@
-"""A real Keystone for tests, on loopback: SQLite, Fernet tokens, people of two projects."""
+"""A real Keystone for tests, on loopback: SQLite, Fernet tokens, TLS by a CA of its own."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import requests
 
+from tests.certificates import Authority, Pair
 from tests.cloud import CHECKOUT, eventually, free_port
 
 ADMIN_PASSWORD = "keystone-admin-secret"
@@ -33,10 +34,12 @@ password_hash_rounds = 4
 # Keystone reads the arguments of whoever imports it as its own.
 _SERVE = """\
 import sys
-port = int(sys.argv.pop())
+key, certificate, port = (sys.argv.pop() for _ in range(3))
 from keystone.wsgi.api import application
 from werkzeug.serving import run_simple
-run_simple("127.0.0.1", port, application, threaded=True)
+run_simple(
+    "127.0.0.1", int(port), application, threaded=True, ssl_context=(certificate, key)
+)
 """
 
 
@@ -55,10 +58,18 @@ class KeystoneServer:
     ids: dict[str, str] = field(default_factory=dict)
     _token: str = ""
 
+    def __post_init__(self) -> None:
+        self.pair: Pair = Authority(self.folder).issue("127.0.0.1")
+
     @property
     def url(self) -> str:
         """Its address, without a version."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def ca(self) -> Path:
+        """The certificate by which it is known."""
+        return self.folder / "ca.pem"
 
     def prepare(self) -> None:
         """Make the database, with the administrator, the usual roles and the identity service."""
@@ -80,7 +91,8 @@ class KeystoneServer:
         self._configure(expiration)
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [environment() / "bin/python", "-W", "ignore", "-c", _SERVE, str(self.port)],
+                [environment() / "bin/python", "-W", "ignore", "-c", _SERVE, str(self.port)]
+                + [str(self.pair.certificate), str(self.pair.key)],
                 env=self._env(),
                 stdout=log,
                 stderr=log,
@@ -122,7 +134,9 @@ class KeystoneServer:
         if project is not None:
             scope = {"project": {"name": project, "domain": domain}}
         asked = {"identity": {"methods": ["password"], "password": who}, "scope": scope}
-        answer = requests.post(f"{self.url}/v3/auth/tokens", json={"auth": asked}, timeout=30)
+        answer = requests.post(
+            f"{self.url}/v3/auth/tokens", json={"auth": asked}, timeout=30, verify=str(self.ca)
+        )
         assert answer.status_code == 201, answer.text
         return answer.headers["X-Subject-Token"]
 
@@ -131,7 +145,12 @@ class KeystoneServer:
         self._token = self._token or self.token("admin", "admin", ADMIN_PASSWORD)
         headers = {"X-Auth-Token": self._token} | more.pop("headers", {})
         answer = requests.request(
-            method, f"{self.url}/v3{path}", headers=headers, timeout=30, **more
+            method,
+            f"{self.url}/v3{path}",
+            headers=headers,
+            timeout=30,
+            verify=str(self.ca),
+            **more,
         )
         assert answer.status_code < 400, answer.text
         return answer
@@ -140,7 +159,7 @@ class KeystoneServer:
         assert self.process is not None
         assert self.process.poll() is None, (self.folder / "server.log").read_text()[-3000:]
         try:
-            return requests.get(f"{self.url}/v3", timeout=5).status_code == 200
+            return requests.get(f"{self.url}/v3", timeout=5, verify=str(self.ca)).status_code == 200
         except requests.ConnectionError:
             return False
 

@@ -171,7 +171,7 @@ class Api:
         try:
             return self._session.request(method, root + path, timeout=timeout, **kwargs)
         except requests.RequestException as error:
-            raise Unavailable(f"{root}: {why_unreachable(error)}") from error
+            raise Unavailable(f"{self._root or root}: {why_unreachable(error)}") from error
 
 
 def why_unreachable(error: requests.RequestException) -> str:

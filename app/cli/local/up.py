@@ -18,6 +18,7 @@ from app.cli.local.showing import host_states, show_next_steps, show_passwords, 
 from app.cli.local.supervisor import Supervisor
 from app.cli.local.waiting import locked, until
 from app.cli.output import console
+from app.errors import Invalid
 
 WEB_SECONDS = 60.0
 HOST_SECONDS = 120.0
@@ -41,6 +42,11 @@ def _up(place: Place, guest_wanted: bool) -> None:
     supervisor = Supervisor(place)
     running = supervisor.alive()
     cloud = settle(place, os.environ, running)
+    if cloud.settings.auth == "keystone":
+        raise Invalid(
+            "setting auth: bin/up makes a cloud with an Identity and users of its own; with a "
+            "Keystone, start the processes as docs/operating.md says"
+        )
     before: dict[str, str] = {}
     if running:
         changed = start_missing(supervisor)

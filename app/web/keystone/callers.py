@@ -67,10 +67,10 @@ class Keystone:
             return
         with reading() as session:
             missing = [one for one in new if not shadows.is_kept(session, one)]
-        if missing:
+        for one in missing:
+            # Each by itself: two requests that make the same rows never wait for each other.
             with transaction() as session:
-                for one in missing:
-                    shadows.keep(session, one)
+                shadows.keep(session, one)
         if len(self._met) >= REMEMBERED:
             self._met = {}
         self._met.update(dict.fromkeys(new))
