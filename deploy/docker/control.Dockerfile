@@ -8,7 +8,7 @@ RUN useradd --system --uid 8774 --user-group --home-dir /var/lib/novella --creat
 COPY requirements.lock /tmp/requirements.lock
 COPY dist/novella-*.whl /tmp/
 RUN python -m venv /opt/novella \
- && /opt/novella/bin/pip install --no-cache-dir -c /tmp/requirements.lock /tmp/novella-*.whl \
+ && /opt/novella/bin/pip install --no-cache-dir -c /tmp/requirements.lock "$(echo /tmp/novella-*.whl)[keystone]" \
  && rm -r /tmp/*
 
 ENV PATH=/opt/novella/bin:$PATH PYTHONUNBUFFERED=1 NOVELLA_STATE_DIR=/var/lib/novella

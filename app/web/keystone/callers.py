@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 import time
 from datetime import datetime
 from typing import Any
 
 from app.config import Settings
-from app.errors import Unavailable
+from app.errors import Unauthorized, Unavailable
 from app.store import shadows
 from app.store.database import reading, transaction
 from app.store.shadows import Kind, Shadow
-from app.web.identity.tokens import Token
+from app.web.identity.tokens import DENIED, Token
 from app.web.keystone.asked import Asked
 from app.web.keystone.lookup import Lookup
 from app.web.keystone.middleware import NAME, Middleware
 from app.web.keystone.patience import Patience
 
 Json = dict[str, Any]
-AT_ONCE = 32
+AT_ONCE = 10
+"""Connections to Keystone: as many as keystoneauth keeps open."""
 REMEMBERED = 10_000
 """Tokens, and shadows, that one process keeps in mind."""
+# What Keystone need not be asked about; a header that it could not take is no reason for a 503.
+_TOKEN = re.compile(r"[\x21-\x7e]{1,4096}")
 
 
 class Keystone:
@@ -43,6 +47,9 @@ class Keystone:
         Raises Unauthorized for one that is not, or no longer, good, and Unavailable when Keystone
         does not say so in time.
         """
+        for text in (asked.token, asked.service_token or asked.token):
+            if not _TOKEN.fullmatch(text):
+                raise Unauthorized(DENIED)
         plain = not asked.service_token
         if plain and (known := self._remembered.get(asked.token)):
             return known

@@ -27,4 +27,4 @@ def _meet(kind: Kind, id_: str) -> None:
     with reading() as session:
         if session.get(kind, id_) is not None:
             return
-    keystone.ask(kind, id_, request.headers["X-Auth-Token"])
+    keystone.ask(kind, id_, request.headers["X-Auth-Token"].strip())

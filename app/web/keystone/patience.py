@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -79,7 +80,8 @@ class Patience:
             self._answered, self._away = time.monotonic(), False
 
     def _in_time(self, call: Callable[[], T]) -> T:
-        begun = self._calls.submit(call)
+        # In this request's context, for its id to be in the log.
+        begun = self._calls.submit(contextvars.copy_context().run, call)
         try:
             return begun.result(self._seconds)
         except TooLate:
