@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app import logs, redaction
@@ -166,6 +166,7 @@ _PARTS = st.sampled_from(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(_PARTS, max_size=9).map("".join))
 def test_no_text_that_a_pattern_matches_is_taken_for_harmless(text: str) -> None:
     slow = text
