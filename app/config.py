@@ -67,6 +67,7 @@ class Settings:
     image_store_free_gb: float = 1.0
     web_threads: int = 512
     reserved_networks: str = ""
+    tenant_subnets: str = "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10"
     metrics_token: str = ""
 
     # scheduling
@@ -142,11 +143,12 @@ class Settings:
     @property
     def reserved(self) -> list[ipaddress.IPv4Network]:
         """`reserved_networks`, read. Raises Invalid."""
-        names = [one.strip() for one in self.reserved_networks.split(",")]
-        try:
-            return [ipaddress.IPv4Network(one, strict=False) for one in names if one]
-        except ValueError as error:
-            raise Invalid(f"setting reserved_networks: {error}") from error
+        return _networks("reserved_networks", self.reserved_networks)
+
+    @property
+    def for_tenants(self) -> list[ipaddress.IPv4Network]:
+        """`tenant_subnets`, read, neighbours put together. Raises Invalid."""
+        return list(ipaddress.collapse_addresses(_networks("tenant_subnets", self.tenant_subnets)))
 
     @property
     def own_address(self) -> str:
@@ -163,6 +165,14 @@ class Settings:
             return self.public_url.rstrip("/")
         host = f"[{self.own_address}]" if ":" in self.own_address else self.own_address
         return f"{'https' if self.tls_certificate else 'http'}://{host}:{self.port}"
+
+
+def _networks(setting: str, text: str) -> list[ipaddress.IPv4Network]:
+    names = [one.strip() for one in text.split(",")]
+    try:
+        return [ipaddress.IPv4Network(one, strict=False) for one in names if one]
+    except ValueError as error:
+        raise Invalid(f"setting {setting}: {error}") from error
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:

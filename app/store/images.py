@@ -158,15 +158,20 @@ def for_guests(image: Image) -> dict[str, str]:
 def add(session: Session, image: Image) -> Image:
     """Keep a new image's record. Raises Conflict when its id is taken, and Invalid when its owner
     is no project (any more)."""
-    owner = select(Project.id).where(Project.id == image.owner).with_for_update(read=True)
-    if session.scalar(owner) is None:
-        raise Invalid(f"Invalid input for field owner: there is no project {image.owner}")
+    check_owner(session, image.owner)
     if session.get(Image, image.id) is not None:
         raise Conflict(f"Image ID {image.id} already exists!")
     session.add(image)
     session.flush()
     session.refresh(image)
     return image
+
+
+def check_owner(session: Session, project_id: str) -> None:
+    """Raises Invalid unless there is such a project; it stays until the transaction's end."""
+    owner = select(Project.id).where(Project.id == project_id).with_for_update(read=True)
+    if session.scalar(owner) is None:
+        raise Invalid(f"Invalid input for field owner: there is no project {project_id}")
 
 
 def for_change(session: Session, caller: Caller, image_id: str) -> Image:

@@ -83,10 +83,19 @@ def reset(session: Session, project_id: str) -> None:
     )
 
 
-def projects(session: Session) -> list[str]:
-    """Projects with limits of their own."""
-    query = select(Quota.project_id).where(Quota.resource.in_(DEFAULTS)).distinct()
-    return list(session.scalars(query.order_by(Quota.project_id)))
+def page(session: Session, limit: int, marker: str | None = None) -> dict[str, dict[str, int]]:
+    """The limits of projects with limits of their own, by id: so many after `marker`; one query."""
+    theirs = select(Quota.project_id).where(Quota.resource.in_(DEFAULTS)).distinct()
+    if marker is not None:
+        theirs = theirs.where(Quota.project_id > marker)
+    theirs = theirs.order_by(Quota.project_id).limit(limit)
+    query = select(Quota.project_id, Quota.resource, Quota.hard_limit).where(
+        Quota.project_id.in_(theirs), Quota.resource.in_(DEFAULTS)
+    )
+    found: dict[str, dict[str, int]] = {}
+    for row in session.execute(query.order_by(Quota.project_id)):
+        found.setdefault(row.project_id, dict(DEFAULTS))[row.resource] = row.hard_limit
+    return found
 
 
 def _count(session: Session, project_id: str, kind: Any) -> int:

@@ -15,6 +15,7 @@ from app.models import (
     FlavorAccess,
     FloatingIp,
     Image,
+    ImageMember,
     Network,
     Port,
     PortGroup,
@@ -95,8 +96,8 @@ def change(session: Session, project_id: str, values: Mapping[str, Any]) -> Proj
 
 
 def remove(session: Session, project_id: str) -> None:
-    """Remove a project, its assignments, credentials, server groups and quotas; its tokens become
-    void.
+    """Remove a project, its assignments, credentials, server groups, quotas and what images were
+    offered to it; its tokens become void.
 
     Raises NotFound, and Conflict while it owns servers, images or networks.
     """
@@ -122,6 +123,7 @@ def remove(session: Session, project_id: str) -> None:
         UserQuota,
         QuotaUsage,
         FlavorAccess,
+        ImageMember,
         SecurityRule,
         SecurityGroup,
     )

@@ -33,7 +33,10 @@ def unlock(session: Session, caller: Caller, server_id: str, *, override: bool) 
     """Unlock the server. Raises NotFound, and Forbidden for the other's lock without `override`."""
     server = servers.hold(session, caller, server_id)
     if server.locked not in (None, _role(caller, server)) and not override:
-        raise Forbidden(f"Instance {server_id} was locked by an administrator")
+        raise Forbidden(
+            "Policy doesn't allow os_compute_api:os-lock-server:unlock:unlock_override to be "
+            f"performed: instance {server_id} was locked by an administrator"
+        )
     server.locked = server.locked_reason = None
     return ended(session, caller, server, "unlock")
 

@@ -31,6 +31,7 @@ class Web:
     watcher: Watcher
     judge: Judge
     reserved: list[IPv4Network]
+    for_tenants: list[IPv4Network]
     extensions: Extensions
     keystone: Keystone | None = None
     noauth: dict[str, Token] = field(default_factory=dict)

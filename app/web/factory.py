@@ -80,6 +80,7 @@ def _parts(settings: Settings, extensions: loading.Extensions) -> Web:
         # Some threads always remain for requests that do not wait.
         watcher=Watcher(_look, max(1, settings.web_threads - SPARE_THREADS)),
         reserved=reserved_networks.of_settings(settings),
+        for_tenants=settings.for_tenants,
         judge=Judge.of(settings, {**policy.RULES, **extensions.rules}),
         extensions=extensions,
         keystone=_keystone(settings),

@@ -119,3 +119,11 @@ def test_an_image_is_offered_once_and_to_128_projects_at_most(site: Site, other:
         assert site.post(path, json={"member": f"p{number}"}).status_code == 200
     refused = site.post(path, json={"member": "one-more"})
     assert (refused.status_code, "128" in refused.text) == (413, True)
+
+
+def test_what_was_offered_to_a_project_goes_with_it(site: Site) -> None:
+    given = {"project": {"name": "short-lived"}}
+    project = site.post("/identity/v3/projects", "admin", json=given).json["project"]["id"]
+    image = shared(site, project)
+    assert site.delete(f"/identity/v3/projects/{project}", "admin").status_code == 204
+    assert site.get(f"{IMAGES}/{image}/members").json["members"] == []

@@ -170,7 +170,11 @@ def test_only_the_owner_and_administrators_change_an_image(site: Site) -> None:
     assert patch(site, private, change, user="other").status_code == 404
     assert patch(site, public, change, user="other").status_code == 403
     assert site.call("PUT", f"{IMAGES}/{private}/tags/t", "other").status_code == 404
-    assert patch(site, private, op("replace", "/owner", "p"), user="admin").status_code == 200
+    nobody = patch(site, private, op("replace", "/owner", "p"), user="admin")
+    assert (nobody.status_code, "there is no project p" in nobody.text) == (400, True)
+    given = {"project": {"name": "p"}}
+    project = site.post("/identity/v3/projects", "admin", json=given).json["project"]["id"]
+    assert patch(site, private, op("replace", "/owner", project), user="admin").status_code == 200
     assert site.get(f"{IMAGES}/{private}").status_code == 404
 
 

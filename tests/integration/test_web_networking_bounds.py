@@ -12,6 +12,7 @@ from werkzeug.test import TestResponse
 from app.errors import Invalid
 from app.models import Host, Port, new_id
 from app.store import database, reserved_networks, security_groups
+from app.store.audit import addresses
 from app.web.factory import create_app
 from tests.integration.tenants import Tenant, quiet, seeded_database, site, tenants
 from tests.integration.test_web_networking import ADMIN, NETWORK, OTHER, USER, Api, create, refused
@@ -174,3 +175,57 @@ def test_reserved_networks_that_cannot_be_read_keep_the_web_from_starting(site: 
     settings = replace(site.app.extensions["novella"].settings, reserved_networks="10.0.0.0/33")
     with pytest.raises(Invalid, match="reserved_networks"):
         create_app(settings)
+
+
+@pytest.mark.parametrize("cidr", ["8.8.8.0/24", "172.0.0.0/8", "100.0.0.0/9", "192.168.0.0/15"])
+def test_members_make_no_subnets_of_public_addresses_and_administrators_do(
+    site: Site, api: Api, cidr: str
+) -> None:
+    network = api.make("network", name="own")["id"]
+    answer = api.post("subnet", network_id=network, cidr=cidr)
+    refused(answer, 400, "InvalidInput", "subnet.cidr")
+    for words in ("tenant_subnets", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"):
+        assert words in answer.json["NeutronError"]["message"]
+    admin = Api(site, ADMIN)
+    outside = admin.make("network", name="out", **{"router:external": True})["id"]
+    assert admin.post("subnet", network_id=outside, cidr=cidr).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "cidr", ["10.200.0.0/24", "172.31.0.0/16", "192.168.7.0/24", "100.100.0.0/16"]
+)
+def test_members_subnets_are_of_private_addresses(api: Api, cidr: str) -> None:
+    network = api.make("network", name="own")["id"]
+    assert api.post("subnet", network_id=network, cidr=cidr).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "cidr", ["0.0.0.0/8", "127.5.0.0/16", "169.254.169.0/24", "224.0.1.0/24", "250.0.0.0/8"]
+)
+def test_nobody_makes_subnets_of_what_no_guest_can_use(site: Site, api: Api, cidr: str) -> None:
+    admin = Api(site, ADMIN)
+    network = admin.make("network", name="own")["id"]
+    answer = admin.post("subnet", network_id=network, cidr=cidr)
+    refused(answer, 400, "HTTPBadRequest", "subnet.cidr")
+
+
+def test_tenant_subnets_says_where_members_subnets_may_be(
+    site: Site, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web = site.app.extensions["novella"]
+    network = api.make("network", name="own")["id"]
+    chosen = replace(web.settings, tenant_subnets="8.8.8.0/25, 8.8.8.128/25").for_tenants
+    monkeypatch.setattr(web, "for_tenants", chosen)
+    assert api.post("subnet", network_id=network, cidr="10.90.0.0/24").status_code == 400
+    assert api.post("subnet", network_id=network, cidr="8.8.8.0/24").status_code == 201
+    with pytest.raises(Invalid, match="setting tenant_subnets"):
+        create_app(replace(web.settings, tenant_subnets="10.0.0.0/33"))
+
+
+def test_hosts_whose_address_is_in_a_subnet_are_found(site: Site, api: Api) -> None:
+    with database.transaction() as session:
+        assert addresses.hosts_inside(session) == []
+        name = session.scalars(select(Host.name)).first()
+        session.execute(update(Host).where(Host.name == name).values(address="10.77.0.9"))
+        ((host, address, _, cidr),) = addresses.hosts_inside(session)
+        assert (host, address, cidr) == (name, "10.77.0.9", "10.77.0.0/24")

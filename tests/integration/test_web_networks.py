@@ -9,6 +9,7 @@ import pytest
 
 from app.models import Network
 from app.store import database
+from tests.filled import statements
 from tests.integration.tenants import Tenant, quiet, seeded_database, site, tenants
 from tests.integration.web_fixtures import Site
 
@@ -205,3 +206,34 @@ def test_extensions_are_those_that_hold(site: Site, alfa: Tenant) -> None:
     assert (absent.status_code, absent.json["NeutronError"]["type"]) == (404, "NotFound")
     zones = listed(site, "availability_zones", {})
     assert zones == [{"name": "nova", "resource": "network", "state": "available"}]
+
+
+def test_the_list_of_quotas_has_pages_and_costs_the_same_however_many(
+    site: Site, tenants: tuple[Tenant, Tenant]
+) -> None:
+    projects = sorted(one.project_id for one in tenants)
+
+    def page(query: str = "") -> Any:
+        answer = site.get(f"{NETWORK}/quotas{query}", "bravo-admin")
+        assert answer.status_code == 200, answer.text
+        return answer.json
+
+    costs = []
+    for number, project in enumerate(projects):
+        path = f"{NETWORK}/quotas/{project}"
+        given = {"quota": {"port": number, "router": 7}}
+        assert site.call("PUT", path, "bravo-admin", json=given).status_code == 200
+        page()
+        # The least: now and then a request reads the revocations besides.
+        costs.append(min(len(statements(page)) for _ in range(3)))
+    assert costs[0] == costs[1]
+    found = [
+        (one["project_id"], one["port"], one["router"], one["subnet"]) for one in page()["quotas"]
+    ]
+    assert found == [(projects[0], 0, 7, 100), (projects[1], 1, 7, 100)]
+    first = page("?limit=1")
+    assert [one["project_id"] for one in first["quotas"]] == projects[:1]
+    assert f"marker={projects[0]}" in first["quotas_links"][0]["href"]
+    rest = page(f"?limit=5&marker={projects[0]}")
+    assert [one["project_id"] for one in rest["quotas"]] == projects[1:]
+    assert "quotas_links" not in rest

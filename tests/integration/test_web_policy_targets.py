@@ -182,3 +182,18 @@ def test_network_s_rules_hold_for_what_compute_does_in_its_stead(site: Site) -> 
         assert ask(rule)[0] != 403, rule
     write(site, "\n".join(f'"{rule}": "rule:admin_only"' for rule in PROXIED))
     assert {rule: ask(rule) for rule in PROXIED} == dict.fromkeys(PROXIED, (403, True))
+
+
+def test_what_only_some_may_do_for_others_is_refused_by_the_rule_s_name(site: Site) -> None:
+    theirs = {"project_id": "another"}
+    for path, given, rule in (
+        (f"{NETWORKING}/networks", {"network": theirs}, "create_network"),
+        ("/image/v2/images", {"owner": "another"}, "add_image"),
+    ):
+        refused = site.post(path, json=given)
+        assert (refused.status_code, rule in refused.text) == (403, True), path
+    server = site.built()
+    action = f"{SERVERS}/{server}/action"
+    assert site.post(action, "admin", json={"lock": None}).status_code == 202
+    refused = site.post(action, json={"unlock": None})
+    assert (refused.status_code, "unlock:unlock_override" in refused.text) == (403, True)

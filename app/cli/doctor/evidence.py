@@ -43,6 +43,7 @@ class Rows:
     unclaimed: Sequence[tuple[str, str]]
     accounts: Sequence[quotas.Account]
     ports: Sequence[addresses.PortRow]
+    hosts_inside: Sequence[tuple[str, str, str, str]]
     portless: Sequence[tuple[str, int, str]]
     residents: Mapping[str, residents.Resident]
     unplaced: Sequence[tuple[str, str]]
@@ -107,6 +108,7 @@ def _rows(session: Session, posted: Posted | None) -> Rows:
         accounts=quotas.wrong(session),
         ports=addresses.ports(session),
         portless=addresses.nics_without_port(session),
+        hosts_inside=addresses.hosts_inside(session),
         residents=residents.residents(session, shown),
         unplaced=residents.on_no_host(session),
         hosts=hosts.rows(session),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import delete, exists, or_, select
 from sqlalchemy.orm import Session
 
-from app.models import Cleanup, Port, Server, ServerNic, Subnet
+from app.models import Cleanup, Host, Port, Server, ServerNic, Subnet
 from app.store import addresses, cleanups
 
 
@@ -53,6 +54,22 @@ def ports(session: Session) -> list[PortRow]:
         .order_by(Port.server_id, Port.position, Port.id)
     )
     return [PortRow(*row) for row in session.execute(query)]
+
+
+def hosts_inside(session: Session) -> list[tuple[str, str, str, str]]:
+    """(host, its address, subnet id, cidr) of hosts whose address is a project's."""
+    subnets = [
+        (ipaddress.IPv4Network(cidr), subnet_id)
+        for subnet_id, cidr in session.execute(select(Subnet.id, Subnet.cidr).order_by(Subnet.id))
+    ]
+    found = []
+    for name, address in session.execute(select(Host.name, Host.address).order_by(Host.name)):
+        try:
+            there = ipaddress.IPv4Address(address or "")
+        except ipaddress.AddressValueError:
+            continue  # a name, or IPv6
+        found += [(name, str(there), row_id, str(net)) for net, row_id in subnets if there in net]
+    return found
 
 
 def nics_without_port(session: Session) -> list[tuple[str, int, str]]:

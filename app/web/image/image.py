@@ -45,7 +45,10 @@ class OneImage(Route):
         changes = patches.parse(request.mimetype or patches.MEDIA_TYPE, document)
         with transaction() as session:
             row = images.for_change(session, context.caller(), image_id)
+            owner = row.owner
             _change(row, changes)
+            if row.owner != owner:
+                images.check_owner(session, row.owner)
             session.flush()
             session.refresh(row)
         return answer(views.image(row))

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from flask import Response, request
 from sqlalchemy.orm import Session
 
-from app.errors import Forbidden, Invalid
+from app.errors import Invalid
 from app.models import Image, new_id
 from app.store import images
 from app.store.database import reading
@@ -23,7 +23,7 @@ from app.web.body import body
 from app.web.image import schemas, views
 from app.web.image.versions import ns
 from app.web.keystone import meeting
-from app.web.policy import allows, require
+from app.web.policy import require
 from app.web.shapes import others as shapes
 
 _FILTERS = (
@@ -176,8 +176,8 @@ def _new(wanted: dict[str, Any]) -> Image:
     for name in sorted(wanted):
         schemas.check_writable(name, new=True)
     permit_visibility(wanted.get("visibility"))
-    if wanted.get("owner") and not allows("add_image", project_id=wanted["owner"]):
-        raise Forbidden(f"You are not permitted to create images owned by '{wanted['owner']}'.")
+    if wanted.get("owner"):
+        require("add_image", project_id=wanted["owner"])
     return Image(
         id=wanted.get("id") or new_id(),
         name=wanted.get("name"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from flask import Response
+from typing import Any
+
+from flask import Response, request
 
 from app.errors import NotFound
 from app.store import database, identity, network_quotas
-from app.web import context, policy
+from app.web import context, policy, query
 from app.web.answers import answer, nothing
 from app.web.api import Route, documented
 from app.web.body import body
@@ -35,18 +37,21 @@ def _shown(project_id: str, limits: dict[str, int]) -> Response:
 class Quotas(Route):
     policy = {"get": "get_quotas"}
 
+    @ns.doc(params={"limit": "at most so many", "marker": "the last project's id before"})
     def get(self) -> Response:
         """List the projects that have limits of their own."""
+        limit = query.limit()
         with database.reading() as session:
-            found = {
-                project: network_quotas.limits(session, project)
-                for project in network_quotas.projects(session)
-            }
+            found = network_quotas.page(session, limit, request.args.get("marker"))
         shown = [
             {**limits, "project_id": project, "tenant_id": project}
             for project, limits in found.items()
         ]
-        return answer({"quotas": shown})
+        made: dict[str, Any] = {"quotas": shown}
+        if shown and len(shown) == limit:
+            href = query.next_page(str(shown[-1]["project_id"]), limit)
+            made["quotas_links"] = [{"rel": "next", "href": href}]
+        return answer(made)
 
 
 @ns.route("/v2.0/quotas/<project_id>")

@@ -60,6 +60,8 @@ class Subnets(Route):
     def post(self) -> Response:
         """Make a subnet of a network of one's own; it overlaps with no other of the cloud."""
         new = values.new_subnet(body(schemas.NEW_SUBNET)["subnet"])
+        if not context.caller().is_admin:
+            values.check_for_tenants(new["cidr"], context.web().for_tenants)
 
         def work(session: Session) -> Response:
             made = network_changes.add_subnet(

@@ -16,6 +16,11 @@ from app.web.body import is_true
 
 _BODY = "Invalid input for field "
 MAX_PREFIX = 29
+SPECIAL = tuple(
+    ipaddress.IPv4Network(one)
+    for one in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4")
+)
+"""This network, loopback, link-local (metadata), multicast and reserved: nobody's subnets."""
 
 
 def cidr(field: str, text: str) -> ipaddress.IPv4Network:
@@ -63,8 +68,21 @@ def new_subnet(given: Mapping[str, Any]) -> dict[str, Any]:
 def _usable(net: ipaddress.IPv4Network) -> None:
     if net.prefixlen > MAX_PREFIX or net.prefixlen < 8:
         raise Invalid(f"{_BODY}subnet.cidr: from /8 to /{MAX_PREFIX}, for guests need room")
-    if net.is_multicast or net.is_loopback or net.is_unspecified or net.is_link_local:
-        raise Invalid(f"{_BODY}subnet.cidr: not a network that guests can be in")
+    for special in SPECIAL:
+        if net.overlaps(special):
+            raise Invalid(f"{_BODY}subnet.cidr: not a network that guests can be in: {special}")
+
+
+def check_for_tenants(net: str, allowed: Sequence[ipaddress.IPv4Network]) -> None:
+    """Raises Invalid unless the subnet is in a range that projects may use: hosts route what is
+    anybody's subnet to its bridge, their own traffic included."""
+    if not any(ipaddress.IPv4Network(net).subnet_of(one) for one in allowed):
+        raise Invalid(
+            f"{_BODY}subnet.cidr: {net} is in none of the ranges that projects may use, "
+            f"{', '.join(map(str, allowed)) or 'of which there are none'}: the setting "
+            "tenant_subnets; administrators may use others",
+            code="InvalidInput",
+        )
 
 
 def subnet_changes(row: Subnet, given: Mapping[str, Any]) -> dict[str, Any]:
