@@ -161,12 +161,6 @@ def add_port(on: Patient, server_id: str | None, address: str) -> None:
     )
 
 
-def host_in_a_subnet(on: Patient) -> Undo:
-    was = on.one(select(Host.address).where(Host.name == "n2"))
-    on.sql("UPDATE hosts SET address = '10.77.0.9' WHERE name = 'n2'")
-    return lambda: on.sql(update(Host).where(Host.name == "n2").values(address=was))
-
-
 def address_outside_its_subnet(on: Patient) -> Undo:
     mine = Port.server_id == on.server_id
     before = on.one(select(Port.address).where(mine))

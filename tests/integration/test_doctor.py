@@ -65,7 +65,6 @@ CORRUPTIONS = [
     Corruption("quota_use", rows.quota_counted_wrong, "instances: the quota counts", safe=True),
     Corruption("port_of_deleted", rows.port_of_a_deleted_server, "10.77.9.9", safe=True),
     Corruption("port_of_nobody", rows.port_of_no_server, "10.77.9.10", safe=True),
-    Corruption("host_in_subnet", rows.host_in_a_subnet, "10.77.0.9", safe=False),
     Corruption("address_outside", rows.address_outside_its_subnet, "192.0.2.9", safe=False),
     Corruption("no_port", rows.port_lost, "without a port for its interface 0", safe=False),
     Corruption("dhcp_entries", elsewhere.dhcp_entry_of_another_address, "10.77.0.200", safe=False),

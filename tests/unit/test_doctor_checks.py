@@ -56,6 +56,12 @@ def test_a_port_belongs_into_its_subnet(port: PortRow, code: str | None) -> None
     assert codes(addresses._place(port)) == ([code] if code else [])
 
 
+def test_a_host_whose_address_is_a_subnet_s_is_told_with_both() -> None:
+    (found,) = addresses._hosts([("n1", "10.0.0.5", "s", "10.0.0.0/24")])
+    assert (found.code, found.subject) == ("host_in_subnet", "host n1")
+    assert "10.0.0.5 is in subnet s (10.0.0.0/24)" in found.text
+
+
 @pytest.mark.parametrize(
     ("action", "code"),
     [

@@ -25,13 +25,17 @@ def check(seen: Evidence) -> list[Finding]:
         text = f"is on host {host} without a port for its interface {position}: it has no address"
         todo = "whatever address its guest uses may be given to another: delete and create it again"
         found.append(Finding("no_port", f"server {server_id}", text, todo))
-    for host, address, subnet, cidr in seen.rows.hosts_inside:
+    found += _hosts(seen.rows.hosts_inside)
+    return found
+
+
+def _hosts(inside: Sequence[tuple[str, str, str, str]]) -> Iterator[Finding]:
+    for host, address, subnet, cidr in inside:
         text = (
             f"its address {address} is in subnet {subnet} ({cidr}), which hosts route to a bridge"
         )
         todo = "remove that subnet, or give the host another address; see reserved_networks"
-        found.append(Finding("host_in_subnet", f"host {host}", text, todo))
-    return found
+        yield Finding("host_in_subnet", f"host {host}", text, todo)
 
 
 def _owner(seen: Evidence, port: PortRow) -> Iterator[Finding]:

@@ -18,11 +18,13 @@ from app.web.body import parsed
 from app.web.image import patches, schemas, views
 from app.web.image.images import VISIBILITIES, permit_visibility
 from app.web.image.versions import ns
-from app.web.policy import require
+from app.web.keystone import meeting
+from app.web.policy import allows, require
 from app.web.shapes import others as shapes
 from app.web.shapes.parts import NOTHING
 
 _FORMATS = ("disk_format", "container_format")
+_GIVES_AWAY = "modify_image:owner"
 
 
 @ns.route("/v2/images/<image_id>")
@@ -43,6 +45,9 @@ class OneImage(Route):
         """Change an image: all operations, or none."""
         document = parsed((patches.MEDIA_TYPE, patches.OLD_MEDIA_TYPE))
         changes = patches.parse(request.mimetype or patches.MEDIA_TYPE, document)
+        for one in changes:
+            if one.path == ("owner",) and isinstance(one.value, str) and allows(_GIVES_AWAY):
+                meeting.project(one.value)
         with transaction() as session:
             row = images.for_change(session, context.caller(), image_id)
             owner = row.owner
@@ -75,7 +80,7 @@ def _change(row: Image, changes: list[patches.Change]) -> None:
     if after["visibility"] != before["visibility"]:
         permit_visibility(after["visibility"])
     if after["owner"] != before["owner"]:
-        require("modify_image:owner")
+        require(_GIVES_AWAY)
     for name in _FORMATS:
         if after[name] != before[name] and row.status != images.QUEUED:
             raise Forbidden(f"Attribute '{name}' can only be changed while the image is queued.")
