@@ -14,6 +14,7 @@ from app.domain.caller import Caller
 from app.errors import Invalid, NotFound
 from app.models import Action, Cloud, FloatingIp, Host, Network, Port, Server
 from app.store import server_groups, server_security, server_tags
+from app.store.among import among
 from app.store.paging import in_order
 from app.store.server_filters import ServerQuery, narrowed
 
@@ -135,7 +136,7 @@ def _nics(session: Session, ids: list[str]) -> dict[str, list[Nic]]:
         )
         .join(Network, Network.id == Port.network_id)
         .outerjoin(FloatingIp, FloatingIp.port_id == Port.id)
-        .where(Port.server_id.in_(ids), Port.address.is_not(None))
+        .where(among(session, Port.server_id, ids), Port.address.is_not(None))
         .order_by(Port.position, Port.id)
     )
     found: dict[str, list[Nic]] = {}
@@ -156,7 +157,7 @@ def _hosts(session: Session, names: Iterable[str]) -> dict[str, HostFacts]:
 
 def _running(session: Session, ids: list[str]) -> dict[str, tuple[str, int]]:
     query = select(Action.server_id, Action.id, Action.progress).where(
-        Action.server_id.in_(ids), Action.finished_at.is_(None)
+        among(session, Action.server_id, ids), Action.finished_at.is_(None)
     )
     return {row.server_id: (row.id, row.progress) for row in session.execute(query)}
 

@@ -11,6 +11,7 @@ from app.domain.caller import Caller
 from app.errors import Invalid, NotFound
 from app.models import Port, PortGroup, SecurityGroup, Server, ServerSecurityGroup
 from app.store import host_networking, security_groups, servers
+from app.store.among import among
 
 
 def names(session: Session, server_ids: Collection[str]) -> dict[str, list[str]]:
@@ -19,13 +20,13 @@ def names(session: Session, server_ids: Collection[str]) -> dict[str, list[str]]
         select(Port.server_id, SecurityGroup.name, SecurityGroup.id)
         .join(PortGroup, PortGroup.port_id == Port.id)
         .join(SecurityGroup, SecurityGroup.id == PortGroup.group_id)
-        .where(Port.server_id.in_(server_ids))
+        .where(among(session, Port.server_id, server_ids))
     )
     asked = (
         select(ServerSecurityGroup.server_id, SecurityGroup.name, SecurityGroup.id)
         .join(SecurityGroup, SecurityGroup.id == ServerSecurityGroup.group_id)
         .where(
-            ServerSecurityGroup.server_id.in_(server_ids),
+            among(session, ServerSecurityGroup.server_id, server_ids),
             ~exists().where(Port.server_id == ServerSecurityGroup.server_id),
         )
     )

@@ -12,6 +12,7 @@ from app.domain.states import check_label
 from app.errors import Invalid, NotFound
 from app.models import Server, ServerTag, now
 from app.store import servers
+from app.store.among import among
 from app.store.database import changed
 
 MOST = 50
@@ -20,7 +21,9 @@ MOST = 50
 
 def by_server(session: Session, ids: Sequence[str]) -> dict[str, list[str]]:
     """The tags of each of these servers, in order: one query."""
-    query = select(ServerTag.server_id, ServerTag.tag).where(ServerTag.server_id.in_(ids))
+    query = select(ServerTag.server_id, ServerTag.tag).where(
+        among(session, ServerTag.server_id, ids)
+    )
     found: dict[str, list[str]] = {}
     for row in session.execute(query.order_by(ServerTag.tag)):
         found.setdefault(row.server_id, []).append(row.tag)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from datetime import UTC, datetime
 
 from app.errors import Invalid
@@ -11,14 +13,28 @@ def seconds(at: float | None) -> str | None:
     """`2026-01-02T03:04:05Z`, as Nova, Glance and Neutron write it."""
     if at is None:
         return None
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")[:19] + "Z"
+    minute, rest = divmod(_microseconds(at), 60_000_000)
+    return f"{_minute(minute)}:{rest // 1_000_000:02}Z"
 
 
 def micros(at: float | None) -> str | None:
     """`2026-01-02T03:04:05.678901`, as Nova writes launch times and action times."""
     if at is None:
         return None
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds")[:26]
+    minute, rest = divmod(_microseconds(at), 60_000_000)
+    return f"{_minute(minute)}:{rest // 1_000_000:02}.{rest % 1_000_000:06}"
+
+
+def _microseconds(at: float) -> int:
+    # As datetime rounds, so that what is parsed and shown again is the same.
+    part, whole = math.modf(at)
+    return int(whole) * 1_000_000 + round(part * 1e6)
+
+
+@functools.lru_cache(maxsize=4096)
+def _minute(minute: int) -> str:
+    """`2026-01-02T03:04`; a list has thousands of times, and few minutes."""
+    return datetime.fromtimestamp(60 * minute, UTC).isoformat(timespec="minutes")[:16]
 
 
 def micros_z(at: float | None) -> str | None:

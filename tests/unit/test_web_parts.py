@@ -6,10 +6,13 @@ import re
 import threading
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from werkzeug.datastructures import Headers
 
 from app.config import Settings
@@ -101,6 +104,17 @@ def test_times_go_out_and_come_in() -> None:
     assert times.parse("1970-01-01T01:01:00 01:00", "t") == 60  # a "+" that a query swallowed
     with pytest.raises(Invalid, match="changes-since"):
         times.parse("tomorrow", "changes-since")
+
+
+@settings(deadline=None)
+@given(st.floats(-1e9, 1e11))
+@example(0.9999996)
+@example(59.9999999)
+@example(-0.0000004)
+def test_times_are_written_as_datetime_writes_them(at: float) -> None:
+    exactly = datetime.fromtimestamp(at, UTC)
+    assert times.seconds(at) == exactly.isoformat(timespec="seconds")[:19] + "Z"
+    assert times.micros(at) == exactly.isoformat(timespec="microseconds")[:26]
 
 
 def test_a_made_key_is_one_that_we_take() -> None:
