@@ -22,11 +22,27 @@ def create(domain: Domain, flags: int) -> None:
     if domain.isActive():
         return
     end_orphans(domain.name())
-    try:
-        domain.createWithFlags(flags)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID or not domain.isActive():
-            raise
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        try:
+            domain.createWithFlags(flags)
+            return
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID and domain.isActive():
+                return
+            if not passes(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
+
+
+def passes(error: libvirt.libvirtError) -> bool:
+    """Whether the start met the end of another guest, whose name of a link it was given.
+
+    libvirtd takes the filter of a link away after the link, and refuses the next one of its name
+    until then.
+    """
+    failed = error.get_error_code() == libvirt.VIR_ERR_OPERATION_FAILED
+    return bool(failed and "is already being removed" in str(error))
 
 
 def settle(domain: Domain) -> None:
