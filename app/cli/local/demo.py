@@ -33,7 +33,7 @@ class Demo:
         self._place = place
         self._admin, self._user = (
             # By our own address: a proxy that public_url names may not be there yet.
-            Api(replace(credentials(name, [place.clouds]), auth_url=settings.api_url))
+            Api(replace(credentials(name, [place.clouds]), auth_url=f"{settings.api_url}/identity"))
             for name in ("novella-admin", "novella")
         )
         self._mark = place.state / "first_server"
