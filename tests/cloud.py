@@ -157,6 +157,9 @@ class Cloud:
         process = self.processes.pop(name)
         process.send_signal(how)
         process.wait(30)
+        if name == "web":
+            # Its workers notice, and hold the port until then: who listens next must be the next.
+            eventually(lambda: not _listens(self.web_port), 20, "the port is free")
 
     def stop(self) -> None:
         """End everything that was started."""
