@@ -17,6 +17,7 @@ from app.domain.message import DO, UNDO, Fault, Key
 from app.domain.states import CANCELLED, FAILED, RUNNING, SUCCEEDED
 from app.models import Action, ActionEvent, Image, Server, now
 from app.sealing import SEALED
+from app.store.among import among
 from app.store.database import clock
 
 BEFORE = "before"
@@ -111,7 +112,7 @@ def has_been_placed(session: Session, request_id: str) -> bool:
 def at_stage(session: Session, stage: str, ids: Sequence[str]) -> set[str]:
     """Those of the ids whose actions stand at the stage, unfinished."""
     standing = select(Action.id).where(
-        Action.id.in_(ids), Action.stage == stage, Action.finished_at.is_(None)
+        among(session, Action.id, ids), Action.stage == stage, Action.finished_at.is_(None)
     )
     return set(session.scalars(standing))
 
