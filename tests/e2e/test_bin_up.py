@@ -80,6 +80,11 @@ def address_of(up: Done) -> str:
 
 
 def pings(cloud: Local, address: str) -> bool:
+    """Whether it answers soon: one that is emulated beside others may take more than an echo."""
+    return bool(eventually(lambda: _pings(cloud, address), 30, f"{address} answers ping"))
+
+
+def _pings(cloud: Local, address: str) -> bool:
     return "1 received" in output(cloud, "ping", "-c1", "-W2", address)
 
 

@@ -54,14 +54,14 @@ def test_a_server_asked_for_without_redis_is_active_soon_after_it_is_back(cloud:
     time.sleep(4)  # longer than workers' first pauses between their attempts
     cloud.start_redis()
     active(client, asked, within=6.0)
-    assert max(seconds for _, seconds in asked) <= 3.0
+    assert max(seconds for _, seconds in asked) <= allowed(3.0)
 
     client.finished(client.create(image)[1])
     cloud.processes["redis"].send_signal(signal.SIGSTOP)
     asked = [timed_create(client, image) for _ in range(2)]
     cloud.processes["redis"].send_signal(signal.SIGCONT)
     active(client, asked, within=25.0)
-    assert max(seconds for _, seconds in asked) <= 4.0
+    assert max(seconds for _, seconds in asked) <= allowed(4.0)
 
 
 def timed_create(client: Client, image: str) -> tuple[str, float]:

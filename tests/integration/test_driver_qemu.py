@@ -112,7 +112,7 @@ def test_a_guest_boots_with_its_metadata_address_and_key_and_obeys_acpi(
     assert f"NOVELLA-GUEST address={plan.nics[0].address}/24" in log
     assert "NOVELLA-GUEST user-data: hello from user data" in log
     assert "ssh-key=SHA256:" in log
-    assert ping(own_libvirtd, plan.nics[0].address)
+    eventually(lambda: ping(own_libvirtd, plan.nics[0].address), 30, "the guest answers ping")
     assert "NOVELLA-GUEST ready" in driver.console_log(plan.server_id, 50)
     rebooted = driver.reboot(plan, 6, False, threading.Event())
     assert rebooted.power_state == RUNNING

@@ -12,6 +12,7 @@ import pytest
 from app.domain.networking import GuardedPort, Networking, Rule, Segment
 from app.virt.libvirt.firewall_rules import HOOKS, restore, rules
 from app.virt.libvirt.names import bridge_name
+from tests.cloud import eventually
 
 OUT, PING = Rule("egress"), Rule("ingress", "icmp")
 LISTEN = (
@@ -118,7 +119,7 @@ def test_a_pair_of_a_tenant_s_choice_does_not_cut_the_host_off(host: Host) -> No
     within(guest, "ip", "address", "add", "10.90.0.77/24", "dev", "eth0")
     paired = port("10.90.0.5", "own", "10.8.0.2", "10.8.0.0/16", "10.90.0.77")
     host.apply(Networking(1, (paired,), {"g": (OUT,)}, (Segment("own", "10.90.0.0/24"),)))
-    assert reaches(host.name, "10.8.0.2")
+    assert eventually(lambda: reaches(host.name, "10.8.0.2"), 10)
     assert not reaches(host.name, "10.90.0.5")
     assert not reaches(host.name, "10.90.0.77")  # the groups hold for pairs too
 
@@ -137,8 +138,8 @@ def test_a_router_leads_between_a_nat_network_and_one_s_own(host: Host) -> None:
         Segment("else", "10.93.0.0/24"),
     )
     host.apply(Networking(1, ports, {"g": (OUT, PING)}, segments))
-    assert reaches(one, "10.90.0.5")
-    assert reaches(two, "10.91.0.5")
+    assert eventually(lambda: reaches(one, "10.90.0.5"), 10)
+    assert eventually(lambda: reaches(two, "10.91.0.5"), 10)
     for stranger, address in ((three, "10.91.0.5"), (three, "10.90.0.5"), (two, "10.93.0.5")):
         assert not reaches(stranger, address)
 

@@ -12,6 +12,7 @@ from app import joining
 from app.images.keys import load_keys
 from app.models import Project, Server
 from app.store.database import reading, transaction
+from tests.cloud import allowed
 from tests.integration.web_fixtures import Site, seeded_database, site
 
 __all__ = ["seeded_database", "site"]
@@ -28,7 +29,7 @@ def test_a_stranger_s_long_url_is_refused_at_once(site: Site) -> None:
     refused = site.post(JOIN, None, json={**body, "token": good, "url": "http://" + "a" * 60_000})
     assert refused.status_code == 400
     assert "url" in refused.json["detail"]
-    assert time.monotonic() - began < SOON
+    assert time.monotonic() - began < allowed(SOON)
 
 
 def test_a_url_with_half_a_bracket_is_refused(site: Site) -> None:
@@ -41,7 +42,7 @@ def test_many_tags_of_odd_types_are_refused_at_once(site: Site) -> None:
     began = time.monotonic()
     body = {"name": "i", "tags": ["x", *range(15_000)]}
     assert site.post(IMAGES, json=body).status_code == 400
-    assert time.monotonic() - began < SOON
+    assert time.monotonic() - began < allowed(SOON)
     assert site.post(IMAGES, json={"name": "i", "tags": ["a", "a"]}).status_code == 400
 
 
