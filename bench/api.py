@@ -23,9 +23,9 @@ from app.store import database, migrations, seed
 from app.web import heap
 from app.web.factory import create_app
 from tests.asking import forget_process_state
-from tests.cloud import PASSWORDS
 from tests.filled import fill_servers, statements
 from tests.integration.web_fixtures import Site, adopt_settings
+from tests.templates import PASSWORDS
 
 V = "/compute/v2.1"
 FIELDS = 35

@@ -20,8 +20,8 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from app.models import Action, ActionEvent, Base, Host, Network, Server
-from app.store import migrations, seed
 from app.store.database import make_engine
+from tests import templates
 from tests.forks import Forked, Forks, is_forkable
 
 T = TypeVar("T")
@@ -29,7 +29,6 @@ Process = subprocess.Popen[bytes] | Forked
 FORKS = Forks()
 CHECKOUT = Path(__file__).resolve().parents[1]
 FAKE = "app.virt.fake:FakeDriver"
-PASSWORDS = {"admin": "admin-password", "novella": "novella-password"}
 
 
 def free_port() -> int:
@@ -103,14 +102,7 @@ class Cloud:
 
     def prepare(self) -> None:
         """Make the database and its first rows."""
-        migrations.upgrade(self.database_url)
-        with Session(self.engine) as session, session.begin():
-            seed.first_start(
-                session,
-                network_cidr="10.77.0.0/20",
-                passwords=PASSWORDS,
-                cloud_id=self.cloud_id,
-            )
+        templates.started(self.database_url, "10.77.0.0/20", self.cloud_id)
 
     def start_redis(self) -> None:
         """Start Redis and wait until it answers."""

@@ -9,7 +9,8 @@ from typing import Any
 
 import requests
 
-from tests.cloud import PASSWORDS, allowed, eventually
+from tests.cloud import allowed, eventually
+from tests.templates import PASSWORDS
 
 
 class Client:

@@ -14,6 +14,7 @@ from pathlib import Path
 import psycopg
 
 from tests.cloud import eventually, free_port
+from tests.templates import plain
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 FAST, CRASH = signal.SIGINT, signal.SIGQUIT
@@ -96,11 +97,6 @@ def postgresql() -> Iterator[str]:
     """Start a server and yield the URL of an empty database."""
     with postgresql_server() as server:
         yield server.url
-
-
-def plain(url: str) -> str:
-    """The URL as psycopg itself takes it."""
-    return url.replace("postgresql+psycopg://", "postgresql://")
 
 
 def fresh_database(url: str, name: str) -> str:

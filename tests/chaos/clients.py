@@ -14,7 +14,7 @@ from typing import Any
 import requests
 
 from tests.chaos.plan import Life, Options, lives
-from tests.cloud import PASSWORDS
+from tests.templates import PASSWORDS
 
 UNANSWERED_SECONDS = 120.0
 PAUSE_SECONDS = 0.3

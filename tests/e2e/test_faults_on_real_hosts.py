@@ -18,11 +18,12 @@ import requests
 from sqlalchemy import select
 
 from app.models import Allocation, Cleanup, Port
-from tests.cloud import PASSWORDS, Cloud, allowed, eventually, free_port, running
+from tests.cloud import Cloud, allowed, eventually, free_port, running
 from tests.e2e.conftest import LIBVIRT
 from tests.e2e.listing import listing, unchanged
 from tests.http_client import Client
 from tests.integration.virt_fixtures import OwnLibvirtd
+from tests.templates import PASSWORDS
 
 MIB = 1 << 20
 

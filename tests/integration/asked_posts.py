@@ -11,7 +11,8 @@ from app.models import Network, Project, User
 from app.store import database
 from tests.integration.host_rows import add_host
 from tests.integration.tenants import Tenant, furnish
-from tests.integration.web_fixtures import PASSWORDS, Site
+from tests.integration.web_fixtures import Site
+from tests.templates import PASSWORDS
 
 V, N = "/compute/v2.1", "/network/v2.0"
 ACTION = f"{V}/servers/<server_id>/action"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import functools
+import copy
 import logging
 import secrets
+import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,8 +21,9 @@ from sqlalchemy import select
 
 from app import models
 from app.models import Base
-from app.store import database, identity
-from tests.integration.web_fixtures import Site, seeded_database, site
+from app.store import database
+from tests import templates
+from tests.integration.web_fixtures import Site, seeded_database, site, untouched
 from tests.routes import Endpoint
 
 __all__ = ["seeded_database", "site"]
@@ -100,8 +104,36 @@ def quiet() -> Iterator[None]:
 
 @pytest.fixture
 def tenants(site: Site, quiet: None) -> tuple[Tenant, Tenant]:
-    """The projects alfa and bravo."""
-    return furnish(site, "alfa"), furnish(site, "bravo")
+    """The projects alfa and bravo; in a site as it was made, copies of those made first."""
+    if not untouched(site):
+        return furnish(site, "alfa"), furnish(site, "bravo")
+    database.engine().dispose()
+    kept = _furnished.get("kept")
+    if kept is None or kept.made < time.monotonic() - COPIES_SECONDS:
+        pair = furnish(site, "alfa"), furnish(site, "bravo")
+        database.engine().dispose()
+        place = templates.directory() / f"furnished-{uuid.uuid4()}"
+        shutil.copytree(site.directory, place)
+        _furnished["kept"] = Furnished(place, copy.deepcopy(pair), dict(site.tokens))
+        return pair
+    shutil.copytree(kept.place, site.directory, dirs_exist_ok=True)
+    site.tokens |= kept.tokens
+    return copy.deepcopy(kept.tenants)
+
+
+@dataclass
+class Furnished:
+    """A directory of a site with both projects, and what is known of them."""
+
+    place: Path
+    tenants: tuple[Tenant, Tenant]
+    tokens: dict[str, str]
+    made: float = field(default_factory=time.monotonic)
+
+
+_furnished: dict[str, Furnished] = {}
+COPIES_SECONDS = 900.0
+"""For so long copies are taken of the same: the tokens in it are good for an hour."""
 
 
 def furnish(site: Site, name: str) -> Tenant:
@@ -127,11 +159,6 @@ def _unscoped(site: Site, user: str) -> Any:
     return site.client.post("/identity/v3/auth/tokens", json=body)
 
 
-@functools.cache
-def _hash() -> str:
-    return identity.hash_password(PASSWORD)
-
-
 def _people(tenant: Tenant) -> None:
     with database.transaction() as session:
         session.add(models.Project(id=tenant.project_id, name=tenant.name))
@@ -140,7 +167,7 @@ def _people(tenant: Tenant) -> None:
             user = models.User(
                 id=uuid.uuid4().hex,
                 name=f"{tenant.name}-{role}",
-                password_hash=_hash(),
+                password_hash=templates.quick_hash(PASSWORD),
             )
             session.add(user)
             tenant.things[f"user of {role}"] = user.id

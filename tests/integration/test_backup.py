@@ -28,9 +28,8 @@ from app.config import Settings, load
 from app.errors import Conflict, Invalid, NovellaError, Unavailable
 from app.images.keys import load_keys
 from app.models import Base, Image, Project, User
-from app.store import migrations, seed
 from app.store.database import make_engine
-from tests.cloud import PASSWORDS
+from tests import templates
 from tests.http_client import Client
 from tests.integration.web_fixtures import Site
 from tests.local_cloud import Local
@@ -364,11 +363,7 @@ def rows(url: str) -> dict[str, list[str]]:
 @pytest.fixture
 def on_postgres(postgres: str, tmp_path: Path) -> Settings:
     url = fresh_database(postgres, f"b{secrets.token_hex(6)}")
-    migrations.upgrade(url)
-    engine = make_engine(url)
-    with Session(engine) as session, session.begin():
-        seed.first_start(session, network_cidr="10.77.0.0/24", passwords=PASSWORDS)
-    engine.dispose()
+    templates.started(url)
     (tmp_path / "state").mkdir()
     return Settings(
         state_dir=tmp_path / "state", database_url=url.replace("postgres@", "postgres:hunter2@")

@@ -23,8 +23,9 @@ from app.models import (
     Server,
     User,
 )
-from app.store import database, migrations, seed
+from app.store import database
 from app.web.factory import create_app
+from tests import templates
 from tests.asking import forget_process_state
 from tests.integration.asked_posts import (
     ASKED,
@@ -33,7 +34,7 @@ from tests.integration.asked_posts import (
     VERSIONS,
     Asking,
 )
-from tests.integration.web_fixtures import PASSWORDS, Site, adopt_settings, seeded_database, site
+from tests.integration.web_fixtures import Site, adopt_settings, seeded_database, site
 from tests.postgres import fresh_database
 from tests.routes import endpoints
 
@@ -150,10 +151,8 @@ def either(
     url = f"sqlite:///{tmp_path / 'novella.sqlite'}"
     if request.param == "postgresql":
         url = fresh_database(request.getfixturevalue("postgres"), f"i{uuid.uuid4().hex}")
-    migrations.upgrade(url)
+    templates.started(url)
     configured = adopt_settings(monkeypatch, tmp_path, database_url=url)
-    with database.transaction() as session:
-        seed.first_start(session, network_cidr="10.77.0.0/24", passwords=PASSWORDS)
     yield Site(create_app(configured), tmp_path)
     database.engine().dispose()
     forget_process_state()

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
 
 from app.models import Domain, Project, User
-from app.store import database, identity, migrations, seed, shadows
+from app.store import database, identity, shadows
 from app.store.shadows import Shadow
+from tests import templates
 from tests.asking import forget_process_state
 from tests.cloud import CHECKOUT
-from tests.integration.web_fixtures import PASSWORDS, adopt_settings
+from tests.integration.web_fixtures import adopt_settings
 from tests.postgres import fresh_database
 
 HOME = ("default", "Default")
@@ -33,10 +33,8 @@ def rows(
     url = f"sqlite:///{tmp_path / 'novella.sqlite'}"
     if request.param == "postgresql":
         url = fresh_database(request.getfixturevalue("postgres"), f"k{uuid.uuid4().hex}")
-    migrations.upgrade(url)
+    templates.started(url)
     adopt_settings(monkeypatch, tmp_path, database_url=url)
-    with Session(database.engine()) as session, session.begin():
-        seed.first_start(session, network_cidr="10.77.0.0/24", passwords=PASSWORDS)
     yield
     database.engine().dispose()
     forget_process_state()

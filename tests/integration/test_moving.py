@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cloud import CHECKOUT, PASSWORDS, Cloud, eventually, free_port, running
+from tests.cloud import CHECKOUT, Cloud, eventually, free_port, running
 from tests.http_client import Client
+from tests.templates import PASSWORDS
 
 PAGE = (CHECKOUT / "docs/moving.md").read_text()
 OPENSTACK = Path(sys.executable).with_name("openstack")

@@ -22,7 +22,8 @@ from tests.asking import add_image, adopt, caller, create, request
 from tests.cloud import Cloud, allowed, eventually, running
 from tests.http_client import Client
 from tests.integration.web_fixtures import credentials
-from tests.postgres import CRASH, FAST, PostgreSQL, plain, postgresql_server
+from tests.postgres import CRASH, FAST, PostgreSQL, postgresql_server
+from tests.templates import plain
 
 SERVERS = "/compute/v2.1/servers"
 

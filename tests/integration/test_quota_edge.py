@@ -18,12 +18,13 @@ import pytest
 from sqlalchemy import func, select
 
 from app.models import Flavor, Keypair, Project, QuotaUsage, Server, User
-from app.store import database, migrations, quotas, seed
+from app.store import database, quotas
 from app.store.database import reading, transaction
 from app.web.compute.sshkeys import generate
 from app.web.factory import create_app
+from tests import templates
 from tests.asking import forget_process_state
-from tests.integration.web_fixtures import PASSWORDS, Site, adopt_settings
+from tests.integration.web_fixtures import Site, adopt_settings
 from tests.postgres import fresh_database
 
 V = "/compute/v2.1"
@@ -41,10 +42,8 @@ def site(
     if request.param == "postgresql":
         server = request.getfixturevalue("postgres")
         url = fresh_database(server, f"quota-{uuid.uuid4().hex[:8]}")
-    migrations.upgrade(url)
+    templates.started(url)
     made = Site(create_app(adopt_settings(monkeypatch, tmp_path, database_url=url)), tmp_path)
-    with transaction() as session:
-        seed.first_start(session, network_cidr="10.77.0.0/24", passwords=PASSWORDS)
     yield made
     database.engine().dispose()
     forget_process_state()

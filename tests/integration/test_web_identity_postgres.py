@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy.orm import Session
 
-from app.store import database, migrations, seed
+from app.store import database
 from app.web.factory import create_app
+from tests import templates
 from tests.asking import forget_process_state
 from tests.integration.test_web_identity_scopes import (
     V3,
@@ -23,7 +23,7 @@ from tests.integration.test_web_identity_scopes import (
     status,
     text,
 )
-from tests.integration.web_fixtures import PASSWORDS, Site, adopt_settings
+from tests.integration.web_fixtures import Site, adopt_settings
 from tests.postgres import fresh_database
 
 
@@ -31,10 +31,8 @@ from tests.postgres import fresh_database
 def site(tmp_path: Path, postgres: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """An application with the users admin and novella, on PostgreSQL."""
     url = fresh_database(postgres, f"i{uuid.uuid4().hex}")
-    migrations.upgrade(url)
+    templates.started(url)
     settings = adopt_settings(monkeypatch, tmp_path, database_url=url)
-    with Session(database.engine()) as session, session.begin():
-        seed.first_start(session, network_cidr="10.77.0.0/24", passwords=PASSWORDS)
     yield Site(create_app(settings), tmp_path)
     database.engine().dispose()
     forget_process_state()

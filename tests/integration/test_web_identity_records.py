@@ -18,7 +18,8 @@ from tests.integration.test_web_identity_scopes import (
     status,
     text,
 )
-from tests.integration.web_fixtures import PASSWORDS, Site, seeded_database, site
+from tests.integration.web_fixtures import Site, seeded_database, site
+from tests.templates import PASSWORDS
 
 __all__ = ["seeded_database", "site"]
 UNKNOWN = "0" * 32

@@ -18,8 +18,9 @@ from sqlalchemy import update
 from app.models import Action, ActionEvent
 from app.store.database import transaction
 from app.web import connection
-from tests.cloud import PASSWORDS, Cloud, allowed, eventually, running
+from tests.cloud import Cloud, allowed, eventually, running
 from tests.integration.web_fixtures import Site, credentials, seeded_database, site
+from tests.templates import PASSWORDS
 
 __all__ = ["seeded_database", "site"]
 

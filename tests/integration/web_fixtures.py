@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +15,13 @@ import pytest
 from flask import Flask, Response, request
 from flask.testing import FlaskClient
 from jsonschema import Draft202012Validator
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
 from app.config import Settings, load
-from app.models import Action, Network, Project, Role, RoleAssignment, Server, User
-from app.store import database, identity, migrations, seed
+from app.models import Action, Base, Network, Project, Role, RoleAssignment, Server, User
+from app.store import database
 from app.web import context, policy
 from app.web.api import Route
 from app.web.body import parsed
@@ -28,22 +30,17 @@ from app.web.microversions import MAX
 from app.web.openapi import statuses
 from app.web.policy import routes
 from app.web.shapes.parts import Sight
+from tests import templates
 from tests.asking import forget_process_state
+from tests.templates import PASSWORDS, quick_hash
 
-PASSWORDS = {"admin": "admin-password", "novella": "novella-password"}
 OCTETS = "application/octet-stream"
 
 
 @pytest.fixture(scope="session")
-def seeded_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def seeded_database() -> Path:
     """A database as it is after the first start; tests take copies."""
-    path = tmp_path_factory.mktemp("seeded") / "novella.sqlite"
-    migrations.upgrade(f"sqlite:///{path}")
-    engine = database.make_engine(f"sqlite:///{path}")
-    with Session(engine) as session, session.begin():
-        seed.first_start(session, network_cidr="10.77.0.0/24", passwords=PASSWORDS)
-    engine.dispose()
-    return path
+    return templates.sqlite_file()
 
 
 @dataclass
@@ -103,7 +100,7 @@ class Site:
             user = User(
                 id=uuid.uuid4().hex,
                 name=name,
-                password_hash=identity.hash_password(f"{name}-password"),
+                password_hash=quick_hash(f"{name}-password"),
                 default_project_id=project.id,
             )
             role_id = session.scalars(select(Role.id).where(Role.name == role)).one()
@@ -219,6 +216,35 @@ def site(tmp_path: Path, seeded_database: Path, monkeypatch: pytest.MonkeyPatch)
     forget_process_state()
     assert undeclared == set(), f"the OpenAPI document does not know {sorted(undeclared)}"
     assert misshapen == set(), f"answers that their routes do not declare: {sorted(misshapen)}"
+
+
+def untouched(site: Site) -> bool:
+    """Whether the site is as the fixture makes it: nobody has logged in or written a row."""
+    if (site.directory / "keys").exists() or database.engine().name != "sqlite":
+        return False
+    with database.reading() as session:
+        return _counts(session) == _of_template() + OF_OTHER
+
+
+OF_OTHER = Counter(projects=1, users=1, role_assignments=1)
+"""What the fixture has put to the template's rows."""
+
+
+@functools.cache
+def _of_template() -> Counter[str]:
+    engine = database.make_engine(f"sqlite:///{templates.sqlite_file()}")
+    with Session(engine) as session:
+        found = _counts(session)
+    engine.dispose()
+    return found
+
+
+def _counts(session: Session) -> Counter[str]:
+    """How many rows each table has that has any."""
+    tables = Base.metadata.sorted_tables
+    return +Counter(
+        {table.name: session.scalar(select(func.count()).select_from(table)) for table in tables}
+    )
 
 
 def note_misshapen(app: Flask) -> set[str]:

@@ -13,7 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tests.cloud import CHECKOUT, PASSWORDS, Cloud, running
+from tests.cloud import CHECKOUT, Cloud, running
+from tests.templates import PASSWORDS
 from tools.fuzz.tally import is_good, told
 
 HOSTS = ("h1", "h2")

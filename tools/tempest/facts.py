@@ -10,8 +10,9 @@ from app.config import load
 from app.web.compute import later_actions
 from app.web.compute.actions import ACTIONS
 from app.web.factory import create_app
-from tests.cloud import PASSWORDS, Cloud
+from tests.cloud import Cloud
 from tests.http_client import Client
+from tests.templates import PASSWORDS
 
 # id, name, RAM in MiB: two that the tiny image boots in, the second larger, as a resize needs.
 FLAVORS = (("tempest-1", "tempest.tiny", 192), ("tempest-2", "tempest.small", 256))

@@ -92,8 +92,9 @@ def _shape(path: str) -> str:
 
 
 def _points() -> Iterator[importlib.metadata.EntryPoint]:
+    found = importlib.metadata.entry_points()  # reads what every package says of itself: once
     for group in GROUPS:
-        yield from importlib.metadata.entry_points(group=group)
+        yield from found.select(group=group)
 
 
 @dataclass(frozen=True)
