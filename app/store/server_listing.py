@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 from sqlalchemy import Select, inspect, select
 from sqlalchemy.exc import DataError
@@ -140,10 +140,10 @@ def _nics(session: Session, ids: list[str]) -> dict[str, list[Nic]]:
         .order_by(Port.position, Port.id)
     )
     found: dict[str, list[Nic]] = {}
-    for row in session.execute(query):
-        floating = (row.floating,) if row.floating else ()
-        nic = Nic(row.name, row.mac, row.address, floating)
-        found.setdefault(row.server_id, []).append(nic)
+    rows: Iterable[Any] = session.execute(query)  # none of a port without server or address
+    for server_id, network, mac, address, floating in rows:
+        nic = Nic(network, mac, address, (floating,) if floating else ())
+        found.setdefault(server_id, []).append(nic)
     return found
 
 

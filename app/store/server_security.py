@@ -33,8 +33,8 @@ def names(session: Session, server_ids: Collection[str]) -> dict[str, list[str]]
     both = union(ports, asked).subquery()
     found: dict[str, list[str]] = {}
     query = select(both.c.server_id, both.c.name).order_by(both.c.name, both.c.id)
-    for row in session.execute(query):
-        found.setdefault(row.server_id, []).append(row.name)
+    for server_id, name in session.execute(query).tuples():
+        found.setdefault(server_id, []).append(name)
     return found
 
 

@@ -25,8 +25,8 @@ def by_server(session: Session, ids: Sequence[str]) -> dict[str, list[str]]:
         among(session, ServerTag.server_id, ids)
     )
     found: dict[str, list[str]] = {}
-    for row in session.execute(query.order_by(ServerTag.tag)):
-        found.setdefault(row.server_id, []).append(row.tag)
+    for server_id, tag in session.execute(query.order_by(ServerTag.tag)).tuples():
+        found.setdefault(server_id, []).append(tag)
     return found
 
 

@@ -70,7 +70,7 @@ def changed(
         return single(server, extras, progress, to)
     shown = _core(server, progress, to)
     shown["addresses"] = plain_addresses(extras.nics.get(server.id, []))
-    shown.update(_newer(server, extras, to))
+    _add_newer(shown, server, extras, to)
     return shown | _groups(server, extras, to)
 
 
@@ -109,11 +109,11 @@ def whole(
         shown["security_groups"] = [{"name": name} for name in groups]
     if ATTRIBUTES in to.sees:
         shown.update(_attributes(server, extras, to))
-    if to.version >= (2, 16):
+    if to.version >= (2, 16) and (HOST_STATUS in to.sees or UNKNOWN_HOST in to.sees):
         shown.update(_host_status(server, extras, to))
     if to.version >= (2, 90):
         shown["OS-EXT-SRV-ATTR:hostname"] = server.hostname
-    shown.update(_newer(server, extras, to))
+    _add_newer(shown, server, extras, to)
     return shown
 
 
@@ -152,8 +152,11 @@ def host_id(project_id: str, host: str | None) -> str:
 def _image(server: Server, to: Audience) -> Any:
     if server.image_id is None:
         return ""
-    shown = {"id": server.image_id, "links": bookmark(to.base, "images", server.image_id)}
-    return shown | {"properties": server.image_properties} if to.version >= (2, 98) else shown
+    shown: dict[str, Any] = {"id": server.image_id}
+    shown["links"] = bookmark(to.base, "images", server.image_id)
+    if to.version >= (2, 98):
+        shown["properties"] = server.image_properties
+    return shown
 
 
 def _flavor(server: Server, to: Audience) -> dict[str, Any]:
@@ -168,7 +171,9 @@ def _flavor(server: Server, to: Audience) -> dict[str, Any]:
         "ephemeral": server.ephemeral_gb,
         "swap": server.swap_mb,
     }
-    return shown | {"extra_specs": server.extra_specs} if EXTRA_SPECS in to.sees else shown
+    if EXTRA_SPECS in to.sees:
+        shown["extra_specs"] = server.extra_specs
+    return shown
 
 
 def _zone(server: Server, extras: Extras) -> str:
@@ -224,8 +229,6 @@ def _attributes(server: Server, extras: Extras, to: Audience) -> dict[str, Any]:
 
 def _host_status(server: Server, extras: Extras, to: Audience) -> dict[str, str]:
     """What its host is doing, or only that nobody knows, as far as the reader may see it."""
-    if HOST_STATUS not in to.sees and UNKNOWN_HOST not in to.sees:
-        return {}
     status = _status_of_host(server, extras)
     return {"host_status": status} if HOST_STATUS in to.sees or status == "UNKNOWN" else {}
 
@@ -241,8 +244,8 @@ def _status_of_host(server: Server, extras: Extras) -> str:
     return "UP" if host.enabled else "MAINTENANCE"
 
 
-def _newer(server: Server, extras: Extras, to: Audience) -> dict[str, Any]:
-    shown: dict[str, Any] = {}
+def _add_newer(shown: dict[str, Any], server: Server, extras: Extras, to: Audience) -> None:
+    """Put to what is shown what single microversions have added."""
     if to.version >= (2, 9):
         shown["locked"] = server.locked is not None
     if to.version >= (2, 19):
@@ -257,7 +260,6 @@ def _newer(server: Server, extras: Extras, to: Audience) -> dict[str, Any]:
         shown["pinned_availability_zone"] = server.availability_zone
     if to.version >= (2, 100):
         shown["scheduler_hints"] = server.scheduler_hints
-    return shown
 
 
 def _groups(server: Server, extras: Extras, to: Audience) -> dict[str, Any]:
