@@ -22,7 +22,7 @@ from app.web.keystone.asked import Asked
 from app.web.keystone.callers import Remembered, read
 from app.web.keystone.lookup import Lookup
 from app.web.keystone.middleware import Middleware
-from app.web.keystone.patience import Patience
+from app.web.keystone.patience import Away, Patience
 
 GOOD: dict[str, Any] = {
     "auth": "keystone",
@@ -175,7 +175,7 @@ def test_while_one_caller_tries_all_others_are_refused_at_once(
     patient = Patience("It", 5.0, 4, 4)
 
     def fails() -> None:
-        raise Unavailable("no connection")
+        raise Away("no connection")
 
     def tries() -> bool:
         inside.set()
@@ -289,7 +289,7 @@ def test_a_look_up_finds_hides_or_fails_as_keystone_says(
 ) -> None:
     with answering(status, body) as url:
         look: Callable[[], Any] = lambda: Lookup(Settings(keystone_url=url)).find(  # noqa: E731
-            Project, "p/../x", "t"
+            Project, "p", "t"
         )
         if isinstance(outcome, type):
             with pytest.raises(outcome):

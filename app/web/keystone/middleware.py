@@ -16,19 +16,24 @@ from keystoneauth1 import exceptions as keystone_errors
 from keystoneauth1 import loading
 from keystonemiddleware import auth_token
 from oslo_config import cfg
+from webob.exc import HTTPServiceUnavailable
 
 from app import logs
 from app.config import Settings
 from app.errors import Unauthorized, Unavailable
 from app.web.identity.tokens import DENIED
-from app.web.keystone import configured
+from app.web.keystone import access, configured
 from app.web.keystone.asked import Asked
+from app.web.keystone.patience import Away
 
 Json = dict[str, Any]
 NAME = "Keystone"
 _GROUP = "keystone_authtoken"
 _CACHE = "novella.no_cache"
 _PLUGIN = "v3password"
+_CANNOT = f"{NAME} cannot be asked about the token; try again"
+_ALL_THE_SAME = (401, 408, 429)
+"""Refusals below 500 that are not about whom we ask about: our own login, slowness, too many."""
 # By whose catalog type access rules of application credentials know our services.
 _TYPES = {"compute": "compute", "image": "image", "network": "network"}
 
@@ -43,6 +48,20 @@ class _NoCache:
         """Nothing is kept."""
 
 
+class _Protocol(auth_token.AuthProtocol):
+    """Checks tokens; `access` judges their rules, and what failed is told in full."""
+
+    def validate_allowed_request(self, request: Any, token: Any) -> None:
+        """Nothing is refused here: whether the token is good comes first."""
+
+    def fetch_token(self, token: str, **more: Any) -> Any:
+        """What Keystone says of a token. Raises Away; Unavailable when it did not like this one."""
+        try:
+            return super().fetch_token(token, **more)
+        except (HTTPServiceUnavailable, keystone_errors.ClientException) as error:
+            raise _told(error) from None
+
+
 class Middleware:
     """One auth_token for each kind of service, made at first use."""
 
@@ -52,26 +71,32 @@ class Middleware:
         self._lock = threading.Lock()
 
     def document(self, asked: Asked) -> Json:
-        """What Keystone says of the token. Raises Unauthorized, and Unavailable without answer."""
+        """What Keystone says of the token.
+
+        Raises Unauthorized, Away without an answer, and Unavailable for one that is not understood.
+        """
         environ = _environ(asked)
         try:
             status = self._call(self._of(asked.service), environ)
         except keystone_errors.ClientException as error:
-            raise _unavailable(error) from None
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise _told(error) from None
+        except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
             # It reads answers without looking whether they are Keystone's.
             raise _unavailable(error) from None
         if status == 401:
             raise Unauthorized(DENIED)
         if status != 204:
             raise _unavailable(f"auth_token answered {status}")
-        return cast(Json, environ["keystone.token_info"]["token"])
+        document = cast(Json, environ["keystone.token_info"]["token"])
+        if not access.allow(document, _TYPES.get(asked.service, ""), asked):
+            raise Unauthorized(DENIED)
+        return document
 
     def _of(self, service: str) -> Any:
         kind = _TYPES.get(service, "")
         with self._lock:
             if kind not in self._made:
-                self._made[kind] = auth_token.AuthProtocol(_let_in, self._conf(kind))
+                self._made[kind] = _Protocol(_let_in, self._conf(kind))
             return self._made[kind]
 
     @staticmethod
@@ -107,6 +132,8 @@ class Middleware:
             "http_connect_timeout": max(1, math.ceil(ours.keystone_timeout)),
             # A connection that Keystone has just closed is no reason to refuse anybody.
             "http_request_max_retries": 1,
+            # Else anybody's own token would do as a service's.
+            "service_token_roles_required": True,
             "service_type": kind or None,
             "cache": _CACHE,
         }
@@ -119,7 +146,8 @@ def _environ(asked: Asked) -> Json:
     made: Json = {
         "REQUEST_METHOD": asked.method,
         "SCRIPT_NAME": "",
-        "PATH_INFO": asked.path,
+        # WSGI's texts are bytes in disguise.
+        "PATH_INFO": asked.path.encode("utf-8", "replace").decode("latin-1"),
         "QUERY_STRING": "",
         "SERVER_NAME": "novella",
         "SERVER_PORT": "80",
@@ -136,6 +164,24 @@ def _let_in(environ: Json, start_response: Any) -> Iterable[bytes]:
     return []
 
 
+def _told(error: BaseException) -> Unavailable:
+    """Whether Keystone is away, or did not like what one caller sent, by what led to the error."""
+    chain: list[BaseException] = []
+    step: BaseException | None = error
+    while step is not None and step not in chain:
+        chain.append(step)
+        step = step.__cause__ or step.__context__
+    answers = [one.http_status for one in chain if isinstance(one, keystone_errors.HttpError)]
+    if answers and answers[0] < 500 and answers[0] not in _ALL_THE_SAME:
+        return _unavailable(f"status {answers[0]}")
+    _warn(chain[-1])
+    return Away(_CANNOT)
+
+
 def _unavailable(why: object) -> Unavailable:
+    _warn(why)
+    return Unavailable(_CANNOT)
+
+
+def _warn(why: object) -> None:
     logs.get(__name__).warning("no token can be checked", cause=str(why)[:500])
-    return Unavailable(f"{NAME} cannot be asked about the token; try again")

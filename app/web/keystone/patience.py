@@ -19,6 +19,10 @@ PAUSE_SECONDS = 1.0
 """How long a service that gave no answer is left alone before one request tries it again."""
 
 
+class Away(Unavailable):
+    """The service gave no answer, or could not: it is not about what one caller asked."""
+
+
 class Patience:
     """Runs calls that may hang. While the service is away all but one caller are refused at once.
 
@@ -35,7 +39,10 @@ class Patience:
         self._answered = self._failed = float("-inf")
 
     def run(self, call: Callable[[], T]) -> T:
-        """What `call` returns or raises. Raises Unavailable when no answer came in time."""
+        """What `call` returns or raises; its Away is what is held against the service.
+
+        Raises Away, too, when no answer came in time, and Unavailable when the call was not made.
+        """
         if not self._places.acquire(blocking=False):
             raise Unavailable(f"too many requests wait for {self._name}; try again")
         try:
@@ -49,14 +56,14 @@ class Patience:
         tries, begun = self._enter(), time.monotonic()
         try:
             yield
-        except Unavailable:
+        except Away:
             with self._lock:
                 self._failed = time.monotonic()
                 # One that was slow while others were answered says nothing.
                 self._away = self._away or self._answered < begun
             raise
         except Exception:
-            self._note_answer()  # a refusal is an answer
+            self._note_answer()  # a refusal is an answer, and so is what one caller brought about
             raise
         else:
             self._note_answer()
@@ -87,4 +94,4 @@ class Patience:
         except TooLate:
             begun.cancel()  # if it still stands in line
             logs.get(__name__).warning("no answer in time", of=self._name, seconds=self._seconds)
-            raise Unavailable(f"{self._name} does not answer; try again") from None
+            raise Away(f"{self._name} does not answer; try again") from None
