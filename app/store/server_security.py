@@ -33,7 +33,7 @@ def names(session: Session, server_ids: Collection[str]) -> dict[str, list[str]]
     both = union(ports, asked).subquery()
     found: dict[str, list[str]] = {}
     query = select(both.c.server_id, both.c.name).order_by(both.c.name, both.c.id)
-    for server_id, name in session.execute(query).tuples():
+    for server_id, name in session.execute(query):
         found.setdefault(server_id, []).append(name)
     return found
 

@@ -25,7 +25,7 @@ def by_server(session: Session, ids: Sequence[str]) -> dict[str, list[str]]:
         among(session, ServerTag.server_id, ids)
     )
     found: dict[str, list[str]] = {}
-    for server_id, tag in session.execute(query.order_by(ServerTag.tag)).tuples():
+    for server_id, tag in session.execute(query.order_by(ServerTag.tag)):
         found.setdefault(server_id, []).append(tag)
     return found
 
