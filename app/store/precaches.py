@@ -6,7 +6,7 @@ everything that was accepted, it ends in its goal or in a visible fault.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,15 +19,25 @@ from app.domain.message import Fault
 from app.models import Host, Precache, new_id, now
 from app.models.precache import CACHED, FAILED, SKIPPED, WAITING
 from app.store import hosts
-from app.store.database import changed
+from app.store.database import changed, clock
 
 AT_ONCE = 2
 """Images that one host is asked to fetch at a time; builds' downloads are not counted."""
 MOST_TRIES = 3
 LIMIT = 200
+ROWS_AT_ONCE = 1000
+"""What one transaction asks for at most: others wait to write for a tenth of a second, not more."""
 BACKOFF = (2.0, 4.0, 8.0, 16.0, 30.0)
 SEEN_SECONDS = 10.0
 _STAGE = "precache"
+
+
+def groups(names: Collection[str], images: int) -> Iterator[list[str]]:
+    """The hosts, as many at a time as one transaction should ask for so many images."""
+    size = max(1, ROWS_AT_ONCE // max(1, images))
+    ordered = sorted(names)
+    for first in range(0, len(ordered), size):
+        yield ordered[first : first + size]
 
 
 def ask(
@@ -37,39 +47,40 @@ def ask(
     request_id: str,
     seconds: float,
 ) -> None:
-    """Have these hosts fetch these images within `seconds`.
+    """Have these hosts fetch these images within `seconds`; `groups` says how many at a time.
 
     One that is not enabled, or down, is skipped, and the row says so. What still waits of an
-    earlier request goes on, with the new deadline.
+    earlier request goes on, with the new deadline; what has ended begins anew, with a new id.
     """
-    rows = session.scalars(select(Host).where(Host.name.in_(names)).order_by(Host.name))
-    for host in rows.all():
-        values = _asked(host, request_id, seconds)
-        fresh = {image_id: new_id() for image_id in sorted(image_ids)}
-        _insert(session, host.name, fresh, values)
-        standing = select(Precache).where(
-            Precache.host == host.name,
-            Precache.image_id.in_(fresh),
-            Precache.id.not_in(fresh.values()),
-        )
-        for row in session.scalars(standing.order_by(Precache.image_id).with_for_update()):
-            if row.state == WAITING:
-                row.deadline = values["deadline"]
-            else:
-                _renew(row, {"id": new_id()} | values)
-    session.flush()
+    found = session.scalars(select(Host).where(Host.name.in_(names)).order_by(Host.name)).all()
+    about = Precache.host.in_([host.name for host in found]) & Precache.image_id.in_(image_ids)
+    standing = select(Precache.id, Precache.state).where(about)
+    # Locked by one order, for two requests never to wait for each other.
+    standing = standing.order_by(Precache.host, Precache.image_id).with_for_update()
+    ended = [id_ for id_, state in session.execute(standing) if state != WAITING]
+    session.execute(delete(Precache).where(Precache.id.in_(ended)))
+    rows = []
+    for host in found:
+        values = _asked(session, host, request_id, seconds)
+        rows += [values | {"id": new_id(), "image_id": one} for one in sorted(image_ids)]
+    if rows:
+        _insert(session, rows)
+    deadline = clock(session) + seconds
+    waits = about & (Precache.state == WAITING) & (Precache.deadline < deadline)
+    session.execute(update(Precache).where(waits).values(deadline=deadline))
 
 
-def _asked(host: Host, request_id: str, seconds: float) -> dict[str, Any]:
-    fault = _absence(host)
+def _asked(session: Session, host: Host, request_id: str, seconds: float) -> dict[str, Any]:
+    fault, at = _absence(host), clock(session)
     return {
+        "host": host.name,
         "request_id": request_id,
         "state": SKIPPED if fault else WAITING,
         "fault": asdict(advised(fault, _STAGE, host.name)) if fault else None,
-        "deadline": now() + seconds,
-        "finished_at": now() if fault else None,
-        "requested_at": now(),
-        "next_ring_at": now(),
+        "deadline": at + seconds,
+        "finished_at": at if fault else None,
+        "requested_at": at,
+        "next_ring_at": at,
         "progress": 0,
         "message": "",
         "tries": 0,
@@ -85,19 +96,11 @@ def _absence(host: Host) -> Fault | None:
     return None
 
 
-def _insert(
-    session: Session, host: str, fresh: Mapping[str, str], values: Mapping[str, Any]
-) -> None:
-    """New rows where there are none; `fresh` has their ids by image."""
+def _insert(session: Session, rows: list[dict[str, Any]]) -> None:
+    """New rows where there are none."""
     on_sqlite = session.get_bind().dialect.name == "sqlite"
-    insert: Any = (sqlite if on_sqlite else postgresql).insert(Precache)
-    rows = [{"id": id_, "host": host, "image_id": image} for image, id_ in fresh.items()]
-    session.execute(insert.values([row | dict(values) for row in rows]).on_conflict_do_nothing())
-
-
-def _renew(row: Precache, values: Mapping[str, Any]) -> None:
-    for name, value in values.items():
-        setattr(row, name, value)
+    insert: Any = (sqlite if on_sqlite else postgresql).insert(Precache.__table__)
+    session.execute(insert.on_conflict_do_nothing(), rows)
 
 
 def any_waiting(session: Session) -> bool:
@@ -105,28 +108,32 @@ def any_waiting(session: Session) -> bool:
     return bool(session.scalar(select(exists().where(Precache.state == WAITING))))
 
 
-def due(session: Session, reachable: Collection[str]) -> list[Precache]:
-    """What these hosts are to be rung for now: each has AT_ONCE turns, the oldest requests first.
+def due(session: Session, reachable: Collection[str]) -> list[str]:
+    """Ids of what these hosts are to be rung for now, at most LIMIT; only looks.
 
-    Taking a row moves its next ring on, so copies of the sweep are harmless.
+    Each host has AT_ONCE turns, the oldest requests first.
     """
     turn = func.row_number().over(
         partition_by=Precache.host, order_by=(Precache.requested_at, Precache.image_id)
     )
     turns = (
-        select(Precache.id, turn.label("turn"))
+        select(Precache.id, Precache.next_ring_at, turn.label("turn"))
         .where(Precache.state == WAITING, Precache.host.in_(reachable))
         .subquery()
     )
+    late = select(turns.c.id).where(turns.c.turn <= AT_ONCE, turns.c.next_ring_at <= now())
+    return list(session.scalars(late.order_by(turns.c.next_ring_at, turns.c.id).limit(LIMIT)))
+
+
+def take(session: Session, ids: Collection[str]) -> list[Precache]:
+    """Those of the rows that are still due, for their hosts to be rung.
+
+    Taking a row moves its next ring on, so copies of the sweep are harmless.
+    """
     rows = session.scalars(
         select(Precache)
-        .where(
-            Precache.id.in_(select(turns.c.id).where(turns.c.turn <= AT_ONCE)),
-            Precache.state == WAITING,
-            Precache.next_ring_at <= now(),
-        )
+        .where(Precache.id.in_(ids), Precache.state == WAITING, Precache.next_ring_at <= now())
         .order_by(Precache.next_ring_at, Precache.id)
-        .limit(LIMIT)
         .with_for_update(skip_locked=True)
     ).all()
     for row in rows:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, update
 from werkzeug.test import TestResponse
 
 from app.domain.message import Fault
 from app.models import Host, Precache
 from app.store import precaches
-from app.store.database import reading, transaction
+from app.store.database import engine, reading, transaction
 from tests.integration.host_rows import SERVICES, V, add_host, admin
 from tests.integration.web_fixtures import Site, seeded_database, site
 
@@ -50,9 +52,9 @@ def row(host: str = "n1") -> Precache:
 
 
 def due(*hosts: str) -> list[str]:
-    """The ids of what these hosts would be rung for now."""
+    """The ids of what these hosts are rung for now."""
     with transaction() as session:
-        return [one.id for one in precaches.due(session, hosts)]
+        return [one.id for one in precaches.take(session, precaches.due(session, hosts))]
 
 
 def settled(id_: str, attempt: int = 0, fault: Fault | None = None) -> str | None:
@@ -225,3 +227,55 @@ def test_a_host_that_is_forgotten_and_what_ended_long_ago_leave_no_rows(site: Si
     with transaction() as session:
         assert precaches.purge(session, 1) == 1
         assert session.query(Precache).count() == 0
+
+
+def test_many_hosts_are_asked_some_at_a_time_and_who_writes_meanwhile_does_not_wait_for_all(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precaches, "ROWS_AT_ONCE", 4)
+    names = [f"n{number}" for number in range(1, 6)]
+    for number, name in enumerate(names):
+        add_host(name, number + 1)
+    pictures, aggregate = sorted(site.add_image() for _ in range(2)), make(site, *names)
+    with recorded() as done:
+        assert ask(site, aggregate, *pictures).status_code == 202
+    assert done.count("INSERT precaches") == 3, "one statement for two hosts and two images"
+    first, second, third = (n for n, what in enumerate(done) if what == "INSERT precaches")
+    assert "COMMIT" in done[first:second], "each in a transaction of its own"
+    assert "COMMIT" in done[second:third]
+    with reading() as session:
+        rows = [(row.host, row.image_id) for row, _ in precaches.listed(session, names)]
+    assert rows == [(name, one) for name in names for one in pictures]
+
+
+def test_what_is_due_is_looked_for_without_the_turn_to_write(site: Site) -> None:
+    add_host("n1", 1)
+    aggregate = make(site, "n1")
+    ask(site, aggregate, site.add_image())
+    with reading() as session, transaction() as writer:
+        (id_,) = precaches.due(session, ["n1"])
+        settled_meanwhile = precaches.settle(writer, id_, "n1", 0, None)
+    assert settled_meanwhile == "cached"
+    with transaction() as session:
+        assert precaches.take(session, [id_]) == []
+
+
+@contextmanager
+def recorded() -> Iterator[list[str]]:
+    """What is done to the database meanwhile: COMMIT, and the verb and table of inserts."""
+    done: list[str] = []
+
+    def statement(_: Any, __: Any, text: str, *___: Any) -> None:
+        words = text.split()
+        done.append(f"{words[0]} {words[2]}" if words[0] == "INSERT" else words[0])
+
+    def commit(_: Any) -> None:
+        done.append("COMMIT")
+
+    for name, note in (("before_cursor_execute", statement), ("commit", commit)):
+        event.listen(engine(), name, note)
+    try:
+        yield done
+    finally:
+        for name, note in (("before_cursor_execute", statement), ("commit", commit)):
+            event.remove(engine(), name, note)

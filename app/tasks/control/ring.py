@@ -163,13 +163,16 @@ def ring_precaches(backlog: Backlog) -> None:
     with reading() as session:
         if not precaches.any_waiting(session):
             return
+        reachable = ringing.names_in_state(session, (hosts.UP, hosts.RECONCILING))
+        due = precaches.due(session, reachable)
+    if not due:
+        return  # nobody who writes has to wait for the look
     if backlog.is_long(publish.control_queue("precached")):
         return
     with transaction() as session:
-        reachable = ringing.names_in_state(session, (hosts.UP, hosts.RECONCILING))
         chains = [
             (row.id, message)
-            for row in precaches.due(session, reachable)
+            for row in precaches.take(session, due)
             if (message := _for_precache(session, row)) is not None
         ]
     unsent = [row_id for row_id, _ in chains]

@@ -155,16 +155,16 @@ class AggregateImages(Route):
         """
         wanted = whole_id(aggregate_id)
         image_ids = [one["id"] for one in body(schemas.AGGREGATE_IMAGES)["cache"]]
-
-        def work(session: Session) -> Response:
+        with reading() as session:
             found = aggregates.get(session, wanted)
             _check_images(session, image_ids)
             names = aggregates.hosts_of(session, [found])[found.id]
-            seconds = context.settings().accept_deadline
-            precaches.ask(session, names, image_ids, context.request_id(), seconds)
-            return nothing(202)
-
-        return once(work)
+        seconds = context.settings().accept_deadline
+        # A step for some hosts at a time; if this dies in between, a repeat does the rest.
+        for some in precaches.groups(names, len(image_ids)):
+            with transaction() as session:
+                precaches.ask(session, some, image_ids, context.request_id(), seconds)
+        return once(lambda session: nothing(202))
 
 
 def _check_images(session: Session, image_ids: list[str]) -> None:
