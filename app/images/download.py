@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import hmac
+import logging
 import os
 import threading
 from pathlib import Path
@@ -15,6 +16,7 @@ import requests
 from app.domain.message import ImageSource
 from app.errors import HostFault
 
+logger = logging.getLogger(__name__)
 BLOCK = 256 * 1024
 TIMEOUTS = (5.0, 15.0)
 """Seconds to connect, and between two reads."""
@@ -31,6 +33,7 @@ class Download:
         self._ca = str(ca) if ca else None
         self._abandoned = False
         self._error: Exception | None = None
+        self._verified = False
         threading.Thread(target=self._run, name="image-download", daemon=True).start()
 
     def abandon(self) -> None:
@@ -42,6 +45,8 @@ class Download:
         """Raise what went wrong: a HostFault or an OSError; return when the file is good."""
         if self._error is not None:
             raise self._error
+        if not self._verified:
+            raise self._fault("its download did not end", "bug")
 
     def _run(self) -> None:
         try:
@@ -51,10 +56,15 @@ class Download:
                 file.flush()
                 os.fsync(file.fileno())
             self._verify(digest)
+            self._verified = True
         except requests.RequestException as error:
             self._error = self._fault(f"no answer ({type(error).__name__})", "image_unreachable")
         except (HostFault, OSError) as error:
             self._error = error
+        except Exception as error:
+            logger.exception("the download of image %s failed", self._image.id)
+            message = f"its download raised {type(error).__name__}: see the host's log"
+            self._error = self._fault(message, "bug")
         finally:
             if self._abandoned:
                 self._path.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ import pytest
 
 from app.domain.message import ImageSource
 from app.errors import Cancelled, HostFault
+from app.images.download import Download
 from app.images.host_cache import HostCache
 from tests.cloud import CHECKOUT, allowed, eventually
 from tests.integration.virt_fixtures import ImageServer
@@ -135,6 +136,30 @@ def test_a_wrong_image_is_refused_and_leaves_nothing(
     assert "expired" not in str(caught.value)
     assert leftovers(cache) == []
     assert not list(cache.directory.glob("*.image"))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"checksum": "\u00e9" * 128}, {"checksum_algorithm": "unheard of"}, {"checksum": 5}]
+)
+def test_a_file_is_good_only_once_it_was_verified_whatever_else_went_wrong(
+    tmp_path: Path, images: ImageServer, changes: dict[str, Any]
+):
+    download = Download(images.source(**changes), tmp_path / "file")
+    assert download.finished.wait(allowed(10))
+    with pytest.raises(HostFault, match="see the host's log") as caught:
+        download.result()
+    assert caught.value.code == "bug"
+
+
+def test_a_download_that_has_not_ended_is_not_good(tmp_path: Path, images: ImageServer):
+    images.flow.clear()
+    download = Download(images.source(), tmp_path / "file")
+    assert images.half_sent.wait(allowed(10))
+    with pytest.raises(HostFault, match="did not end"):
+        download.result()
+    images.flow.set()
+    assert download.finished.wait(allowed(10))
+    download.result()
 
 
 def test_an_image_with_a_backing_file_is_refused(

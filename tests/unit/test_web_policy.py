@@ -8,11 +8,12 @@ import pytest
 from oslo_policy import policy as oslo_policy
 
 from app.config import Settings
+from app.domain.caller import Caller
 from app.web import policy
 from app.web.compute.actions import ACTIONS
 from app.web.factory import create_app
 from app.web.policy import routes
-from app.web.policy.judge import REMEMBERED, Judge, enforcer
+from app.web.policy.judge import LONGEST, REMEMBERED, Judge, enforcer
 
 
 def test_every_method_of_every_route_names_a_registered_rule() -> None:
@@ -88,3 +89,18 @@ def test_no_more_verdicts_are_remembered_than_fit(tmp_path: Path) -> None:
         assert not judge.allows("a", {"user_id": f"other-{number}"}, {"user_id": "me"})
     assert len(judge._rules._told) == 10
     assert judge.allows("a", {"user_id": "me"}, {"user_id": "me"})
+
+
+def test_long_questions_are_answered_and_not_remembered(tmp_path: Path) -> None:
+    judge = Judge({"a": "user_id:%(user_id)s"}, tmp_path / "none.yaml")
+    long = "x" * LONGEST
+    for number in range(10):
+        assert not judge.allows("a", {"user_id": f"{number}-{long}"}, {"user_id": "me"})
+        assert judge.allows("a", {"user_id": long}, {"user_id": long})
+    assert len(judge._rules._told) == 0
+
+
+def test_what_members_ask_about_themselves_is_short_enough_to_be_remembered() -> None:
+    caller = Caller("u" * 36, "p" * 36, frozenset({"admin", "member", "reader"}), "req-" + "r" * 36)
+    credentials = repr(sorted(policy.credentials(caller).items()))
+    assert len(credentials) < LONGEST // 2

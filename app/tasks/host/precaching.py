@@ -47,8 +47,14 @@ class Precaching:
                 self._driver.cache_image(image, self._ended, lambda p, _: self._note(id_, p))
             except HostFault as error:
                 return Fault(error.code, error.message, error.retriable)
+            except Cancelled:
+                raise
             except TypeError as error:
                 return Fault("broken_message", f"broken image: {error}")
+            except Exception as error:  # noqa: BLE001  (unanswered it would be rung for hours)
+                log.exception("an image could not be fetched", id=id_)
+                text = f"fetching the image raised {type(error).__name__}: see the host's log"
+                return Fault("bug", text, retriable=True)
         return None
 
     @contextmanager
