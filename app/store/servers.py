@@ -336,10 +336,12 @@ def pre_empt(session: Session, running: Action, server: Server, by: str) -> None
 
 
 def _would_have_told(session: Session, action: Action) -> bool:
-    """Whether a heartbeat of the action's host has surely been swept since it could begin.
+    """Whether its host was heard of for so long after it could have begun that it surely did not.
 
-    One whose beats stay away is declared down only after `down_after`, and may have begun before.
+    A row is sent again when its next ring is due: it was not sent later than that. Who was heard of
+    `down_after` later without a word of it does not have it; while beats are not swept, all that
+    is not told may have happened.
     """
     host = session.get(Host, action.host or "")
-    age = clock(session) - action.created_at
-    return host is not None and host.state == UP and age > settings().down_after
+    sent = max(action.created_at, action.next_ring_at)
+    return host is not None and host.state == UP and host.last_seen - sent > settings().down_after
