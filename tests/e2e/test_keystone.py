@@ -243,9 +243,10 @@ def test_access_rules_of_an_application_credential_hold(
     cloud: Cloud, keystone: KeystoneServer
 ) -> None:
     ann = connect(keystone, "ann", "red")
-    rule = {"service": "compute", "method": "GET", "path": "/v2.1/servers"}
+    paths = ("/(.+)+x", "/v2.1/(", "/v2.1/{kind}/det*", "/v2.1/servers")
+    rules = [{"service": "compute", "method": "GET", "path": path} for path in paths]
     made = ann.identity.create_application_credential(
-        user=keystone.ids["ann"], name="only lists", access_rules=[rule]
+        user=keystone.ids["ann"], name="only lists", access_rules=rules
     )
     limited = openstack.connect(
         load_yaml_config=False,
@@ -262,7 +263,21 @@ def test_access_rules_of_an_application_credential_hold(
     token = limited.auth_token
     for _ in range(2):  # the second time nothing is remembered of the first
         assert get(cloud, SERVERS, token).status_code == 200
+        assert get(cloud, f"{SERVERS}/detail", token).status_code == 200
         assert get(cloud, "/compute/v2.1/flavors", token).status_code == 401
+        assert get(cloud, f"{SERVERS}/{'a' * 40}", token).status_code == 401
+        assert get(cloud, f"{SERVERS}/%E6%97%A5", token).status_code == 401
+
+
+def test_odd_paths_and_ids_of_one_caller_are_no_matter_of_others(
+    cloud: Cloud, keystone: KeystoneServer
+) -> None:
+    admin = keystone.token("admin", "admin", ADMIN_PASSWORD)
+    for odd in ("%2e%2e", "caf%C3%A9", "a%3Fb", "x" * 65):
+        assert get(cloud, f"/compute/v2.1/os-quota-sets/{odd}", admin).status_code in (400, 404)
+        assert get(cloud, f"{SERVERS}/{odd}", admin).status_code == 404
+        fresh = keystone.token("bob", "blue", "bob-password")
+        assert get(cloud, SERVERS, fresh).status_code == 200
 
 
 def test_novella_s_own_command_finds_the_cloud_in_keystone_s_catalog(
