@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ from app.domain.message import Fault
 from app.models import Host, Precache
 from app.store import precaches
 from app.store.database import engine, reading, transaction
+from app.tasks.control import ring
+from app.tasks.control.backlog import Backlog
+from tests.cloud import allowed
 from tests.integration.host_rows import SERVICES, V, add_host, admin
 from tests.integration.web_fixtures import Site, seeded_database, site
 
@@ -258,6 +262,18 @@ def test_what_is_due_is_looked_for_without_the_turn_to_write(site: Site) -> None
     assert settled_meanwhile == "cached"
     with transaction() as session:
         assert precaches.take(session, [id_]) == []
+
+
+def test_a_pass_that_finds_nothing_due_needs_no_turn_to_write(site: Site) -> None:
+    add_host("n1", 1)
+    aggregate = make(site, "n1")
+    ask(site, aggregate, site.add_image())
+    assert len(due("n1")) == 1
+    begun = time.monotonic()
+    with transaction() as writer:
+        writer.execute(update(Host).values(changed=Host.changed))
+        ring.ring_precaches(Backlog())
+    assert time.monotonic() - begun < allowed(5)
 
 
 @contextmanager
