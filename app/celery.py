@@ -7,7 +7,6 @@ imports that role's tasks, and starts its background thread.
 
 from __future__ import annotations
 
-import functools
 import socket
 import warnings
 from typing import Any
@@ -21,6 +20,7 @@ from kombu.utils.objects import cached_property
 from app import broker, logs
 from app.config import settings
 from app.hardening import harden
+from app.publisher import common
 from app.topology import topology
 
 ROLE_MODULES = {
@@ -71,7 +71,7 @@ def make_app() -> Celery:
         backend=broker.result_url(configured),
         amqp=broker.messaging(configured.broker_url),
     )
-    made.conf.update(_common(publishing=False))
+    made.conf.update(common(publishing=False))
     made.conf.update(
         worker_pool="threads",
         worker_prefetch_multiplier=1,
@@ -94,34 +94,6 @@ def make_app() -> Celery:
         broker_connection_retry_on_startup=True,
     )
     harden(made)
-    return made
-
-
-def _common(publishing: bool) -> dict[str, Any]:
-    return broker.celery_settings(settings(), publishing) | {
-        "task_serializer": "json",
-        "accept_content": ["json"],
-        "result_serializer": "json",
-        "task_default_queue": "conductor",
-        "task_create_missing_queues": True,
-        "task_routes": {
-            name: {"queue": queue} for name, queue in topology().tasks.items() if "{" not in queue
-        },
-        "worker_hijack_root_logger": False,
-    }
-
-
-@functools.cache
-def publisher() -> Celery:
-    """An app that only publishes: no result backend, no retries, two seconds at most."""
-    messaging = broker.messaging(settings().broker_url)
-    made = Celery("novella-publisher", amqp=messaging, set_as_current=False)
-    made.conf.update(_common(publishing=True))
-    made.conf.update(
-        result_backend=None,
-        task_ignore_result=True,
-        task_publish_retry=False,
-    )
     return made
 
 

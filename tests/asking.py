@@ -9,12 +9,12 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.celery import publisher
 from app.config import settings
 from app.domain.caller import Caller
 from app.domain.new_servers import FlavorCopy, NewServers, WantedNic
 from app.domain.resources import Resources
 from app.models import Image, Project, User
+from app.publisher import publisher
 from app.store import database, servers
 from app.tasks import board, publish
 from app.tasks.control.live_table import live_table

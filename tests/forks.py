@@ -33,8 +33,11 @@ PRELOADED = (
     "sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql", "psycopg", "numpy",
     "app.models", "app.store.actions", "app.store.servers", "app.store.idempotency",
     "app.scheduler.select", "app.scheduler.policy", "app.virt.loader", "app.virt.fake",
+    "app.web.factory", "app.tasks.control.live_table",
 )  # fmt: skip
 """Nothing that reads settings while it is imported: those are the child's."""
+OTHER_RELEASE = "tests.integration.other_version"
+"""It changes modules before others import them."""
 
 
 @dataclass
@@ -131,7 +134,8 @@ class Forks:
 
 def is_forkable(argv: list[str]) -> bool:
     """Whether this is one of our own Python processes, started in the plain way."""
-    return argv[:2] == [sys.executable, "-m"] and argv[2] in RUNNABLE
+    ours = argv[:2] == [sys.executable, "-m"] and argv[2] in RUNNABLE
+    return ours and OTHER_RELEASE not in argv
 
 
 def _serve() -> dict[str, Any] | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from celery import chain
 
-from app.celery import make_app, publisher
+from app.celery import make_app
 from app.models import Action, Server
+from app.publisher import publisher
 from app.store.database import reading
 from app.tasks import publish
 from tests.cloud import Cloud, eventually

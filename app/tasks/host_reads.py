@@ -5,11 +5,11 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from app.celery import publisher
 from app.domain.guest import Diagnostics, DiskUse, NicUse
 from app.domain.message import known
 from app.errors import Conflict, Unavailable
 from app.models import Host
+from app.publisher import publisher
 from app.tasks import board
 from app.topology import topology
 

@@ -8,10 +8,10 @@ from typing import Any
 from celery import Celery, Signature, chain
 
 from app import broker, logs
-from app.celery import publisher
 from app.config import settings
 from app.errors import Bug
 from app.models import Action, Host, Server
+from app.publisher import publisher
 from app.store import hosts
 from app.store.database import reading
 from app.tasks import messages

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from app.celery import publisher
+from app.publisher import publisher
 from tests.asking import adopt, forget_process_state
 from tests.cloud import Cloud, eventually
 

@@ -23,9 +23,10 @@ from celery import Signature, chain
 from sqlalchemy import select
 
 from app import failpoints
-from app.celery import make_app, publisher
+from app.celery import make_app
 from app.domain.message import outcome, to_message
 from app.models import Action, Allocation, Base, Cleanup, Host, Port, Server
+from app.publisher import publisher
 from app.store.database import reading
 from app.tasks import messages, publish
 from app.tasks.workflow import WORKFLOWS

@@ -12,7 +12,7 @@ import amqp
 import pytest
 
 from app import broker
-from app.celery import publisher
+from app.publisher import publisher
 from app.tasks import publish
 from tests.asking import add_image, adopt, caller, create
 from tests.cloud import Cloud, allowed, eventually, running

@@ -10,8 +10,9 @@ import time
 import pytest
 
 from app.broker import AWAY
-from app.celery import make_app, publisher
+from app.celery import make_app
 from app.models import Action
+from app.publisher import publisher
 from app.tasks import results
 from tests.asking import add_image, caller, create
 from tests.cloud import Cloud, allowed, eventually, free_port

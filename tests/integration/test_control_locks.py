@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, update
 
-from app.celery import publisher
 from app.domain.message import ABSENT, DONE, FAILED, Fault, Outcome
 from app.domain.request_spec import ANTI_AFFINITY
 from app.errors import Conflict, Invalid, NotFound, NovellaError
 from app.models import Action, Allocation, Cleanup, Host, Port, Quota, Server, ServerGroup
+from app.publisher import publisher
 from app.store import actions, aggregates, cleanups, hosts, ringing, server_groups, sightings
 from app.store.database import engine, reading, transaction
 from app.tasks import board, publish

@@ -11,7 +11,7 @@ import pytest
 from celery.exceptions import Ignore
 from sqlalchemy import func, select, update
 
-from app.celery import make_app, publisher
+from app.celery import make_app
 from app.domain.resources import Resources
 from app.domain.states import SUCCEEDED
 from app.models import (
@@ -25,6 +25,7 @@ from app.models import (
     Server,
     new_id,
 )
+from app.publisher import publisher
 from app.sealing import SEALED, seal
 from app.store import actions, addresses, claims, purging, ringing, sightings, snapshots
 from app.store.actions import key_of

@@ -7,9 +7,10 @@ import sys
 from celery.result import AsyncResult
 from sqlalchemy import select
 
-from app.celery import make_app, publisher
+from app.celery import make_app
 from app.domain.message import VERSION, Key, Outcome, host_message, outcome, to_message
 from app.models import Action, Host, Server
+from app.publisher import publisher
 from app.store.database import reading, transaction
 from app.tasks import board, messages, publish
 from tests.asking import add_image, caller, create, request

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from app.celery import publisher
 from app.config import load
 from app.models import Allocation, Cleanup, Host, Port, Server
+from app.publisher import publisher
 from app.store.database import reading
 from app.tasks import publish
 from app.tasks.control.reconcile import reconcile
