@@ -195,8 +195,13 @@ def _become(order: dict[str, Any]) -> NoReturn:
 if __name__ == "__main__":
     for name in PRELOADED:
         import_module(name)
-    from app.config import settings
+    from oslo_policy import policy
 
+    from app.config import settings
+    from app.web.factory import _namespaces
+
+    _namespaces()  # all routes
+    policy.Rules.from_dict({"any": "role:any"})  # looks up which kinds of checks are installed
     assert not settings.cache_info().currsize, "a module read settings while it was imported"
     assert "app.celery" not in sys.modules, "a module made the Celery app while it was imported"
     if (wanted := _serve()) is not None:

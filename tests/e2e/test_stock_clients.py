@@ -55,20 +55,24 @@ def test_the_sdk_s_cloud_layer_creates_and_deletes_a_server(cloud: Local, tiny_i
         image = connection.create_image(
             "sdk", filename=str(tiny_image), disk_format="qcow2", container_format="bare", wait=True
         )
+        key = connection.create_keypair("sdk-key")
+        assert key.private_key
         server = connection.create_server(
             "from-the-sdk",
             image="sdk",
             flavor="tiny",
             network="default",
+            key_name="sdk-key",
             meta={"made_by": "sdk"},
             userdata="#!/bin/sh\n",
             auto_ip=False,
             wait=True,
             timeout=240,
         )
-        assert server.status == "ACTIVE"
+        assert (server.status, server.key_name) == ("ACTIVE", "sdk-key")
         assert connection.get_server("from-the-sdk").id == server.id
         assert connection.get_server_console(server) is not None
         assert connection.delete_server(server.id, wait=True, timeout=120)
         assert connection.get_server(server.id) is None
+        assert connection.delete_keypair("sdk-key")
         assert connection.delete_image(image.id, wait=True)

@@ -53,7 +53,7 @@ def load(settings: Settings, actions: Collection[str], paths: Iterable[str]) -> 
     wanted = list(dict.fromkeys(filter(None, re.split(r"[,\s]+", settings.extensions))))
     found = Extensions(actions={}, routes={}, fields={}, rules={})
     seen, taken = set(), {_shape(path) for path in paths}
-    for point in _points():
+    for point in _points() if wanted else ():
         if point.name in wanted:
             seen.add(point.name)
             _Loading(point, found, actions, taken).add()
