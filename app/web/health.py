@@ -11,12 +11,14 @@ from app.store.database import reading
 from app.web import metrics
 from app.web.answers import answer
 from app.web.api import Route
+from app.web.shapes import v1 as shapes
 
 ns = Namespace("health", "For load balancers and supervisors", path="/")
 
 
 @ns.route("/healthz")
 class Alive(Route):
+    shows = {"get": shapes.ALIVE}
     public = True
 
     @ns.doc(security=[])
@@ -27,6 +29,7 @@ class Alive(Route):
 
 @ns.route("/readyz")
 class Ready(Route):
+    shows = {"get": shapes.READY}
     public = True
 
     @ns.doc(security=[])

@@ -10,6 +10,7 @@ from app.errors import NotFound
 from app.web.answers import answer
 from app.web.api import Route
 from app.web.compute.versions import ns
+from app.web.shapes import compute as shapes
 
 _NAMES = {
     "NMN": ("Multinic", "Several networks of a server."),
@@ -72,6 +73,7 @@ def _shown(alias: str) -> dict[str, Any]:
 
 @ns.route("/v2.1/extensions")
 class Extensions(Route):
+    shows = {"get": shapes.EXTENSIONS}
     policy = {"get": "os_compute_api:extensions"}
 
     def get(self) -> Response:
@@ -81,6 +83,7 @@ class Extensions(Route):
 
 @ns.route("/v2.1/extensions/<alias>")
 class Extension(Route):
+    shows = {"get": shapes.ONE_EXTENSION}
     policy = {"get": "os_compute_api:extensions"}
 
     def get(self, alias: str) -> Response:

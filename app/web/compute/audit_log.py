@@ -16,6 +16,7 @@ from app.store.database import clock, reading
 from app.web.answers import answer
 from app.web.api import Route
 from app.web.compute.versions import ns
+from app.web.shapes import operating as shapes
 
 _FORMS = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S.%f")
 _RULE = "os_compute_api:os-instance-usage-audit-log:"
@@ -23,6 +24,7 @@ _RULE = "os_compute_api:os-instance-usage-audit-log:"
 
 @ns.route("/v2.1/os-instance_usage_audit_log")
 class AuditLogs(Route):
+    shows = {"get": shapes.AUDITS}
     policy = {"get": f"{_RULE}list"}
 
     def get(self) -> Response:
@@ -32,6 +34,7 @@ class AuditLogs(Route):
 
 @ns.route("/v2.1/os-instance_usage_audit_log/<before>")
 class AuditLog(Route):
+    shows = {"get": shapes.AUDIT}
     policy = {"get": f"{_RULE}show"}
 
     def get(self, before: str) -> Response:

@@ -17,12 +17,14 @@ from app.web.answers import answer
 from app.web.api import Route
 from app.web.compute.actions import host_to_ask
 from app.web.compute.versions import ns
+from app.web.shapes import in_servers as shapes
 
 KIB_PER_MIB = 1024
 
 
 @ns.route("/v2.1/servers/<server_id>/diagnostics")
 class ServerDiagnostics(Route):
+    shows = {"get": shapes.DIAGNOSTICS}
     policy = {"get": "os_compute_api:os-server-diagnostics"}
     answers = {"get": (200, 409)}
 

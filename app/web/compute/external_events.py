@@ -18,6 +18,7 @@ from app.web.api import Route, documented
 from app.web.body import Json, Schema, body, only
 from app.web.compute.versions import ns
 from app.web.microversions import MAX
+from app.web.shapes import operating as shapes
 
 log = logs.get(__name__)
 _POWER = "power-update"
@@ -64,6 +65,7 @@ _SCHEMAS = [_made(newer) for newer in range(len(_NAMES_SINCE) + 1)]
 
 @ns.route("/v2.1/os-server-external-events")
 class ServerExternalEvents(Route):
+    shows = {"post": shapes.EVENTS}
     policy = {"post": "os_compute_api:os-server-external-events:create"}
     answers = {"post": (200, 207)}
 

@@ -20,6 +20,7 @@ from app.web.compute import resource_schemas as schemas
 from app.web.compute.versions import ns
 from app.web.keystone import meeting
 from app.web.policy import INSIDE, require
+from app.web.shapes import compute as shapes
 
 _RULE = "os_compute_api:os-flavor-access"
 
@@ -30,6 +31,7 @@ def _shown(flavor: Flavor, projects: list[str]) -> dict[str, Any]:
 
 @ns.route("/v2.1/flavors/<flavor_id>/os-flavor-access")
 class FlavorAccess(Route):
+    shows = {"get": shapes.FLAVOR_ACCESS}
     policy = {"get": _RULE}
 
     def get(self, flavor_id: str) -> Response:
@@ -41,6 +43,7 @@ class FlavorAccess(Route):
 
 @ns.route("/v2.1/flavors/<flavor_id>/action")
 class FlavorAction(Route):
+    shows = {"post": shapes.FLAVOR_ACCESS}
     policy = {"post": INSIDE}
     asks = {"post": (f"{_RULE}:add_tenant_access", f"{_RULE}:remove_tenant_access")}
 

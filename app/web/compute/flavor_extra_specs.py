@@ -19,6 +19,8 @@ from app.web.api import Route, documented
 from app.web.body import body
 from app.web.compute import resource_schemas as schemas
 from app.web.compute.versions import ns
+from app.web.shapes import compute as shapes
+from app.web.shapes.parts import NOTHING
 
 VALIDATED = (2, 86)
 
@@ -36,6 +38,7 @@ def _checked(given: dict[str, Any]) -> dict[str, str]:
 
 @ns.route("/v2.1/flavors/<flavor_id>/os-extra_specs")
 class FlavorExtraSpecs(Route):
+    shows = {"get": shapes.EXTRA_SPECS, "post": shapes.EXTRA_SPECS}
     policy = {
         "get": "os_compute_api:os-flavor-extra-specs:index",
         "post": "os_compute_api:os-flavor-extra-specs:create",
@@ -61,6 +64,7 @@ class FlavorExtraSpecs(Route):
 
 @ns.route("/v2.1/flavors/<flavor_id>/os-extra_specs/<key>")
 class FlavorExtraSpec(Route):
+    shows = {"get": shapes.ONE_SPEC, "put": shapes.ONE_SPEC, "delete": NOTHING}
     policy = {
         "get": "os_compute_api:os-flavor-extra-specs:show",
         "put": "os_compute_api:os-flavor-extra-specs:update",

@@ -23,6 +23,8 @@ from app.web.compute.ranges import ADDRESSES, PROXIES
 from app.web.compute.versions import ns
 from app.web.microversions import before
 from app.web.policy import require
+from app.web.shapes import proxies as shapes
+from app.web.shapes.parts import NOTHING
 
 _RULE = "os_compute_api:os-floating-ips:"
 _CHANGES = "update_floatingip"
@@ -53,6 +55,7 @@ def _views(session: Session, found: list[FloatingIp]) -> list[dict[str, Any]]:
 
 @ns.route("/v2.1/os-floating-ip-pools")
 class Pools(Route):
+    shows = {"get": shapes.FLOATING_POOLS}
     versions = before(PROXIES, "get")
     policy = {"get": "os_compute_api:os-floating-ip-pools"}
     needs = {"get": ("get_network",)}
@@ -66,6 +69,7 @@ class Pools(Route):
 
 @ns.route("/v2.1/os-floating-ips")
 class FloatingIps(Route):
+    shows = {"get": shapes.FLOATING_IPS, "post": shapes.ONE_FLOATING_IP}
     versions = before(PROXIES, "get", "post")
     policy = {"get": f"{_RULE}list", "post": f"{_RULE}create"}
     needs = {"get": ("get_floatingip",), "post": ("create_floatingip",)}
@@ -102,6 +106,7 @@ class FloatingIps(Route):
 
 @ns.route("/v2.1/os-floating-ips/<floatingip_id>")
 class OneFloatingIp(Route):
+    shows = {"get": shapes.ONE_FLOATING_IP, "delete": NOTHING}
     versions = before(PROXIES, "get", "delete")
     policy = {"get": f"{_RULE}show", "delete": f"{_RULE}delete"}
     needs = {"get": ("get_floatingip",), "delete": ("delete_floatingip",)}

@@ -19,6 +19,7 @@ from app.web.compute import resource_schemas as schemas
 from app.web.compute.services import control_services
 from app.web.compute.versions import ns
 from app.web.microversions import before
+from app.web.shapes import operating as shapes
 
 GONE = (2, 43)
 _RULE = "os_compute_api:os-hosts:"
@@ -26,6 +27,7 @@ _RULE = "os_compute_api:os-hosts:"
 
 @ns.route("/v2.1/os-hosts")
 class Hosts(Route):
+    shows = {"get": shapes.HOSTS}
     versions = before(GONE, "get")
     policy = {"get": f"{_RULE}list"}
 
@@ -48,6 +50,7 @@ class Hosts(Route):
 
 @ns.route("/v2.1/os-hosts/<host_name>")
 class OneHost(Route):
+    shows = {"get": shapes.ONE_HOST, "put": shapes.HOST_CHANGED}
     versions = before(GONE, "get", "put")
     policy = {"get": f"{_RULE}show", "put": f"{_RULE}update"}
     answers = {"put": (200, 501)}

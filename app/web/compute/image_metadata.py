@@ -18,6 +18,8 @@ from app.web.compute import schemas
 from app.web.compute.versions import ns
 from app.web.image.schemas import OURS, check_writable
 from app.web.microversions import before
+from app.web.shapes import proxies as shapes
+from app.web.shapes.parts import NOTHING
 
 GONE = (2, 39)
 
@@ -46,6 +48,7 @@ def _item(image: Image, key: str) -> str:
 
 @ns.route("/v2.1/images/<image_id>/metadata")
 class ImageMetadata(Route):
+    shows = {"get": shapes.METADATA, "post": shapes.METADATA, "put": shapes.METADATA}
     versions = before(GONE, "get", "post", "put")
     policy = {"get": "get_image", "post": "modify_image", "put": "modify_image"}
 
@@ -74,6 +77,7 @@ class ImageMetadata(Route):
 
 @ns.route("/v2.1/images/<image_id>/metadata/<key>")
 class ImageMetadataItem(Route):
+    shows = {"get": shapes.ONE_ITEM, "put": shapes.ONE_ITEM, "delete": NOTHING}
     versions = before(GONE, "get", "put", "delete")
     policy = {"get": "get_image", "put": "modify_image", "delete": "modify_image"}
 

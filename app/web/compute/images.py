@@ -18,6 +18,8 @@ from app.web.compute import views
 from app.web.compute.versions import ns
 from app.web.image.image import remove
 from app.web.microversions import before
+from app.web.shapes import proxies as shapes
+from app.web.shapes.parts import NOTHING
 
 GONE = (2, 36)
 _STATUS = {
@@ -119,6 +121,7 @@ def _whole(row: Image, base: str) -> dict[str, Any]:
 
 @ns.route("/v2.1/images")
 class Images(Route):
+    shows = {"get": shapes.IMAGES}
     versions = before(GONE, "get")
     policy = {"get": "get_images"}
 
@@ -130,6 +133,7 @@ class Images(Route):
 
 @ns.route("/v2.1/images/detail")
 class ImagesDetail(Route):
+    shows = {"get": shapes.IMAGES_DETAIL}
     versions = before(GONE, "get")
     policy = {"get": "get_images"}
 
@@ -141,6 +145,7 @@ class ImagesDetail(Route):
 
 @ns.route("/v2.1/images/<image_id>")
 class OneImage(Route):
+    shows = {"get": shapes.ONE_IMAGE, "delete": NOTHING}
     versions = before(GONE, "get", "delete")
     policy = {"get": "get_image", "delete": "delete_image"}
 

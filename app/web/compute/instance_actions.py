@@ -19,6 +19,7 @@ from app.web.compute import ranges, views
 from app.web.compute.server_views import host_id
 from app.web.compute.versions import ns
 from app.web.policy import allows
+from app.web.shapes import in_servers as shapes
 from app.web.times import micros
 
 _NOVA_ACTIONS = {"hard_reboot": "reboot"}
@@ -87,6 +88,7 @@ def _event(event: ActionEvent, project_id: str, privileged: bool) -> dict[str, A
 
 @ns.route("/v2.1/servers/<server_id>/os-instance-actions")
 class InstanceActions(Route):
+    shows = {"get": shapes.ACTIONS}
     policy = {"get": f"{_RULE}list"}
 
     @ns.doc(
@@ -128,6 +130,7 @@ def _moment(name: str) -> float | None:
 
 @ns.route("/v2.1/servers/<server_id>/os-instance-actions/<request_id>")
 class InstanceAction(Route):
+    shows = {"get": shapes.ONE_ACTION}
     policy = {"get": f"{_RULE}show"}
     asks = {"get": (f"{_RULE}events", f"{_RULE}events:details")}
 

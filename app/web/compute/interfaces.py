@@ -23,6 +23,8 @@ from app.web.compute import schemas
 from app.web.compute.new_server import ip_address
 from app.web.compute.versions import ns
 from app.web.policy import require
+from app.web.shapes import in_servers as shapes
+from app.web.shapes.parts import NOTHING
 
 _RULE = "os_compute_api:os-attach-interfaces"
 _FULL = ("address_in_use", "bad_address", "no_address", "no_subnet")
@@ -42,6 +44,7 @@ def _shown(port: Port, subnet: Subnet, plugged: bool) -> dict[str, Any]:
 
 @ns.route("/v2.1/servers/<server_id>/os-interface")
 class ServerInterfaces(Route):
+    shows = {"get": shapes.INTERFACES, "post": shapes.ONE_INTERFACE}
     policy = {"get": f"{_RULE}:list", "post": f"{_RULE}:create"}
     needs = {"get": ("get_port",)}
     asks = {"post": ("create_port", "update_port")}
@@ -112,6 +115,7 @@ def _nics(session: Session, caller: Caller, wanted: dict[str, Any]) -> tuple[Wan
 
 @ns.route("/v2.1/servers/<server_id>/os-interface/<port_id>")
 class ServerInterface(Route):
+    shows = {"get": shapes.ONE_INTERFACE, "delete": NOTHING}
     policy = {"get": f"{_RULE}:show", "delete": f"{_RULE}:delete"}
     needs = {"get": ("get_port",), "delete": ("delete_port",)}
     answers = {"delete": (202,)}

@@ -14,6 +14,7 @@ from app.web.compute.ranges import known_parameters
 from app.web.compute.versions import ns
 from app.web.microversions import since
 from app.web.policy import require
+from app.web.shapes import operating as shapes
 
 PAGED, OF_USERS = (2, 59), (2, 80)
 _FILTERS = ("hidden", "host", "instance_uuid", "source_compute", "status", "migration_type")
@@ -28,6 +29,7 @@ _RULE = "os_compute_api:os-migrations:index"
 
 @ns.route("/v2.1/os-migrations")
 class Migrations(Route):
+    shows = {"get": shapes.MIGRATIONS}
     policy = {"get": _RULE}
     asks = {"get": (f"{_RULE}:all_projects",)}
 
@@ -60,6 +62,7 @@ class Migrations(Route):
 
 @ns.route("/v2.1/servers/<server_id>/migrations")
 class ServerMigrations(Route):
+    shows = {"get": shapes.MIGRATIONS}
     versions = since((2, 23), "get")
     policy = {"get": "os_compute_api:servers:migrations:index"}
 
@@ -77,6 +80,7 @@ class ServerMigration(Route):
         "get": "os_compute_api:servers:migrations:show",
         "delete": "os_compute_api:servers:migrations:delete",
     }
+    answers = {"get": (), "delete": ()}
 
     def get(self, server_id: str, migration_id: str) -> Response:
         """Show one migration of a server: 404, for there is none."""

@@ -16,6 +16,8 @@ from app.web.api import Route
 from app.web.compute.ranges import PROXIES
 from app.web.compute.versions import ns
 from app.web.microversions import before
+from app.web.shapes import proxies as shapes
+from app.web.shapes.parts import many, under
 
 _EMPTY = (
     "cidr", "netmask", "gateway", "broadcast", "dns1", "dns2", "cidr_v6", "gateway_v6",
@@ -27,6 +29,7 @@ _EMPTY_FOR_ADMINISTRATORS = (
     "host", "bridge_interface", "multi_host", "priority", "rxtx_base", "mtu", "dhcp_server",
     "enable_dhcp", "share_address",
 )  # fmt: skip
+_NETWORK = shapes.network(_EMPTY, _EMPTY_FOR_ADMINISTRATORS)
 
 
 def _shown(row: Network) -> dict[str, Any]:
@@ -50,6 +53,7 @@ def _one(network_id: str) -> Network:
 
 @ns.route("/v2.1/os-networks")
 class Networks(Route):
+    shows = {"get": under("networks", many(_NETWORK))}
     versions = before(PROXIES, "get")
     policy = {"get": "os_compute_api:os-networks:list"}
     needs = {"get": ("get_network",)}
@@ -61,6 +65,7 @@ class Networks(Route):
 
 @ns.route("/v2.1/os-networks/<network_id>")
 class OneNetwork(Route):
+    shows = {"get": under("network", _NETWORK)}
     versions = before(PROXIES, "get")
     policy = {"get": "os_compute_api:os-networks:show"}
     needs = {"get": ("get_network",)}
@@ -72,6 +77,7 @@ class OneNetwork(Route):
 
 @ns.route("/v2.1/os-tenant-networks")
 class TenantNetworks(Route):
+    shows = {"get": shapes.TENANT_NETWORKS}
     versions = before(PROXIES, "get")
     policy = {"get": "os_compute_api:os-tenant-networks:list"}
     needs = {"get": ("get_network",)}
@@ -83,6 +89,7 @@ class TenantNetworks(Route):
 
 @ns.route("/v2.1/os-tenant-networks/<network_id>")
 class OneTenantNetwork(Route):
+    shows = {"get": shapes.ONE_TENANT_NETWORK}
     versions = before(PROXIES, "get")
     policy = {"get": "os_compute_api:os-tenant-networks:show"}
     needs = {"get": ("get_network",)}

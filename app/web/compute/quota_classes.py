@@ -14,6 +14,7 @@ from app.web.body import body
 from app.web.compute import resource_schemas as schemas
 from app.web.compute.quota_sets import numbers
 from app.web.compute.versions import ns
+from app.web.shapes import operating as shapes
 
 _RULE = "os_compute_api:os-quota-class-sets:"
 
@@ -32,6 +33,7 @@ def _checked(class_name: str) -> str:
 
 @ns.route("/v2.1/os-quota-class-sets/<class_name>")
 class QuotaClassSet(Route):
+    shows = {"get": shapes.CLASS, "put": shapes.CLASS_SET}
     policy = {"get": f"{_RULE}show", "put": f"{_RULE}update"}
 
     def get(self, class_name: str) -> Response:

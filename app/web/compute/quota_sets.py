@@ -19,6 +19,8 @@ from app.web.compute.ranges import known_parameters
 from app.web.compute.versions import ns
 from app.web.keystone import meeting
 from app.web.policy import INSIDE, require
+from app.web.shapes import operating as shapes
+from app.web.shapes.parts import NOTHING
 
 _USER = {"user_id": "of this user in the project"}
 _MOST = 2**31 - 1
@@ -71,6 +73,7 @@ def numbers(wanted: dict[str, Any], field: str) -> dict[str, int]:
 
 @ns.route("/v2.1/os-quota-sets/<project_id>")
 class QuotaSet(Route):
+    shows = {"get": shapes.LIMITS, "put": shapes.LIMITS_SET, "delete": NOTHING}
     policy = {"get": INSIDE, "put": INSIDE, "delete": INSIDE}
     answers = {"delete": (202,)}
     asks = {"get": (f"{_RULE}show",), "put": (f"{_RULE}update",), "delete": (f"{_RULE}delete",)}
@@ -117,6 +120,7 @@ class QuotaSet(Route):
 
 @ns.route("/v2.1/os-quota-sets/<project_id>/detail")
 class QuotaSetDetail(Route):
+    shows = {"get": shapes.LIMITS_AND_USE}
     policy = {"get": INSIDE}
     asks = {"get": (f"{_RULE}detail",)}
 
@@ -141,6 +145,7 @@ class QuotaSetDetail(Route):
 
 @ns.route("/v2.1/os-quota-sets/<project_id>/defaults")
 class QuotaSetDefaults(Route):
+    shows = {"get": shapes.LIMITS}
     policy = {"get": INSIDE}
     asks = {"get": (f"{_RULE}defaults", f"{_RULE}show")}
 

@@ -25,6 +25,8 @@ from app.web.compute.versions import ns
 from app.web.microversions import before
 from app.web.network import values
 from app.web.network.groups import ensure_default
+from app.web.shapes import proxies as shapes
+from app.web.shapes.parts import NOTHING
 
 _RULE = "os_compute_api:os-security-groups:"
 _CIDR = "0.0.0.0/0"
@@ -32,6 +34,7 @@ _CIDR = "0.0.0.0/0"
 
 @ns.route("/v2.1/os-security-groups")
 class SecurityGroups(Route):
+    shows = {"get": shapes.SECURITY_GROUPS, "post": shapes.ONE_SECURITY_GROUP}
     versions = before(PROXIES, "get", "post")
     policy = {"get": f"{_RULE}get", "post": f"{_RULE}create"}
     needs = {"get": ("get_security_group",), "post": ("create_security_group",)}
@@ -71,6 +74,7 @@ class SecurityGroups(Route):
 
 @ns.route("/v2.1/os-security-groups/<security_group_id>")
 class OneSecurityGroup(Route):
+    shows = {"get": shapes.ONE_SECURITY_GROUP, "put": shapes.ONE_SECURITY_GROUP, "delete": NOTHING}
     versions = before(PROXIES, "get", "put", "delete")
     policy = {"get": f"{_RULE}show", "put": f"{_RULE}update", "delete": f"{_RULE}delete"}
     needs = {
@@ -114,6 +118,7 @@ class OneSecurityGroup(Route):
 
 @ns.route("/v2.1/os-security-group-rules")
 class SecurityGroupRules(Route):
+    shows = {"post": shapes.ONE_SECURITY_RULE}
     versions = before(PROXIES, "post")
     policy = {"post": f"{_RULE}rule:create"}
     needs = {"post": ("create_security_group_rule",)}
@@ -137,6 +142,7 @@ class SecurityGroupRules(Route):
 
 @ns.route("/v2.1/os-security-group-rules/<security_group_rule_id>")
 class OneSecurityGroupRule(Route):
+    shows = {"delete": NOTHING}
     versions = before(PROXIES, "delete")
     policy = {"delete": f"{_RULE}rule:delete"}
     needs = {"delete": ("delete_security_group_rule",)}

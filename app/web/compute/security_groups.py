@@ -18,6 +18,7 @@ from app.web.compute import network_schemas
 from app.web.compute.actions import asking, register
 from app.web.compute.versions import ns
 from app.web.policy import require
+from app.web.shapes import proxies as shapes
 
 _JOINS = "update_port"
 """Network's rule for what these are in truth: other groups for the server's ports."""
@@ -66,6 +67,7 @@ def rule(row: SecurityRule, names: dict[str, tuple[str, str]]) -> dict[str, Any]
 
 @ns.route("/v2.1/servers/<server_id>/os-security-groups")
 class ServerSecurityGroups(Route):
+    shows = {"get": shapes.SECURITY_GROUPS}
     policy = {"get": "os_compute_api:os-security-groups:list"}
     needs = {"get": ("get_security_group",)}
 

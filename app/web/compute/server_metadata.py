@@ -15,12 +15,15 @@ from app.web.api import Route, documented
 from app.web.body import body
 from app.web.compute import schemas
 from app.web.compute.versions import ns
+from app.web.shapes import in_servers as shapes
+from app.web.shapes.parts import NOTHING
 
 _RULE = "os_compute_api:server-metadata:"
 
 
 @ns.route("/v2.1/servers/<server_id>/metadata")
 class ServerMetadata(Route):
+    shows = {"get": shapes.METADATA, "post": shapes.METADATA, "put": shapes.METADATA}
     policy = {"get": f"{_RULE}index", "post": f"{_RULE}create", "put": f"{_RULE}update_all"}
 
     def get(self, server_id: str) -> Response:
@@ -52,6 +55,7 @@ class ServerMetadata(Route):
 
 @ns.route("/v2.1/servers/<server_id>/metadata/<key>")
 class ServerMetadataItem(Route):
+    shows = {"get": shapes.ONE_ITEM, "put": shapes.ONE_ITEM, "delete": NOTHING}
     policy = {"get": f"{_RULE}show", "put": f"{_RULE}update", "delete": f"{_RULE}delete"}
 
     def get(self, server_id: str, key: str) -> Response:

@@ -10,10 +10,13 @@ from app.web import context
 from app.web.answers import answer, nothing
 from app.web.api import Route
 from app.web.compute.versions import ns
+from app.web.shapes import in_servers as shapes
+from app.web.shapes.parts import NOTHING
 
 
 @ns.route("/v2.1/servers/<server_id>/os-server-password")
 class ServerPassword(Route):
+    shows = {"get": shapes.PASSWORD, "delete": NOTHING}
     policy = {
         "get": "os_compute_api:os-server-password:show",
         "delete": "os_compute_api:os-server-password:clear",

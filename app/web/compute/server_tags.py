@@ -16,6 +16,8 @@ from app.web.body import body
 from app.web.compute import schemas
 from app.web.compute.versions import ns
 from app.web.microversions import since
+from app.web.shapes import in_servers as shapes
+from app.web.shapes.parts import NOTHING
 
 _RULE = "os_compute_api:os-server-tags:"
 _SINCE = (2, 26)
@@ -23,6 +25,7 @@ _SINCE = (2, 26)
 
 @ns.route("/v2.1/servers/<server_id>/tags")
 class ServerTags(Route):
+    shows = {"get": shapes.TAGS, "put": shapes.TAGS, "delete": NOTHING}
     versions = since(_SINCE, "get", "put", "delete")
     policy = {
         "get": f"{_RULE}index",
@@ -51,6 +54,7 @@ class ServerTags(Route):
 
 @ns.route("/v2.1/servers/<server_id>/tags/<tag>")
 class ServerTag(Route):
+    shows = {"get": NOTHING, "put": NOTHING, "delete": NOTHING}
     versions = since(_SINCE, "get", "put", "delete")
     policy = {"get": f"{_RULE}show", "put": f"{_RULE}update", "delete": f"{_RULE}delete"}
     answers = {"get": (204,), "put": (201, 204)}

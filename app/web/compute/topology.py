@@ -11,10 +11,12 @@ from app.web.answers import answer
 from app.web.api import Route
 from app.web.compute.versions import ns
 from app.web.microversions import since
+from app.web.shapes import in_servers as shapes
 
 
 @ns.route("/v2.1/servers/<server_id>/topology")
 class ServerTopology(Route):
+    shows = {"get": shapes.TOPOLOGY}
     versions = since((2, 78), "get")
     policy = {"get": "compute:server:topology:index"}
 

@@ -21,6 +21,7 @@ from app.web.compute import views
 from app.web.compute.ranges import known_parameters
 from app.web.compute.versions import ns
 from app.web.policy import INSIDE, require
+from app.web.shapes import operating as shapes
 from app.web.times import micros
 
 _FORMS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%d %H:%M:%S.%f")
@@ -124,6 +125,7 @@ def _link(kind: str, page: Page | None, servers: int, last: str) -> dict[str, An
 
 @ns.route("/v2.1/os-simple-tenant-usage")
 class Usages(Route):
+    shows = {"get": shapes.USAGES}
     policy = {"get": "os_compute_api:os-simple-tenant-usage:list"}
 
     @ns.doc(params={**_PERIOD, **_DETAILED, **_PAGE})
@@ -147,6 +149,7 @@ class Usages(Route):
 
 @ns.route("/v2.1/os-simple-tenant-usage/<project_id>")
 class Usage(Route):
+    shows = {"get": shapes.USAGE}
     policy = {"get": INSIDE}
     asks = {"get": ("os_compute_api:os-simple-tenant-usage:show",)}
 

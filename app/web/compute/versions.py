@@ -10,6 +10,7 @@ from flask_restx import Namespace
 from app.web import context, microversions
 from app.web.answers import answer
 from app.web.api import Route
+from app.web.shapes import compute as shapes
 
 ns = Namespace("compute", "Servers and what they need (Nova v2.1)", path="/compute")
 
@@ -41,6 +42,7 @@ def _with_media_type(version: dict[str, Any], kind: str) -> dict[str, Any]:
 
 @ns.route("")
 class Versions(Route):
+    shows = {"get": shapes.VERSIONS}
     public = True
 
     @ns.doc(security=[])
@@ -51,6 +53,7 @@ class Versions(Route):
 
 @ns.route("/v2")
 class Version2(Route):
+    shows = {"get": shapes.VERSION}
     public = True
 
     @ns.doc(security=[])
@@ -61,6 +64,7 @@ class Version2(Route):
 
 @ns.route("/v2.1")
 class Version21(Route):
+    shows = {"get": shapes.VERSION}
     public = True
 
     @ns.doc(security=[])

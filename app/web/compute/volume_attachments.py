@@ -13,6 +13,7 @@ from app.web.api import Route, documented
 from app.web.body import UUID, Schema, body, only
 from app.web.compute.ranges import known_parameters
 from app.web.compute.versions import ns
+from app.web.shapes import in_servers as shapes
 
 _RULE = "os_compute_api:os-volumes-attachments:"
 _TEXT = {"type": ["string", "null"], "maxLength": 255}
@@ -57,6 +58,7 @@ def _no_volume(volume_id: str) -> NotFound:
 
 @ns.route("/v2.1/servers/<server_id>/os-volume_attachments")
 class VolumeAttachments(Route):
+    shows = {"get": shapes.VOLUMES}
     policy = {"get": f"{_RULE}index", "post": f"{_RULE}create"}
     answers = {"post": ()}
     keyless = "it never does anything"

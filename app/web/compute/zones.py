@@ -13,11 +13,13 @@ from app.web.answers import answer
 from app.web.api import Route
 from app.web.compute.services import control_services, is_up
 from app.web.compute.versions import ns
+from app.web.shapes import operating as shapes
 from app.web.times import micros
 
 
 @ns.route("/v2.1/os-availability-zone")
 class Zones(Route):
+    shows = {"get": shapes.ZONES}
     policy = {"get": "os_compute_api:os-availability-zone:list"}
 
     def get(self) -> Response:
@@ -27,6 +29,7 @@ class Zones(Route):
 
 @ns.route("/v2.1/os-availability-zone/detail")
 class ZonesDetail(Route):
+    shows = {"get": shapes.ZONES_DETAIL}
     policy = {"get": "os_compute_api:os-availability-zone:detail"}
 
     def get(self) -> Response:

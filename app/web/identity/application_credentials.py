@@ -23,12 +23,18 @@ from app.web.identity import schemas, views
 from app.web.identity.users import about
 from app.web.identity.versions import ns
 from app.web.policy import INSIDE
+from app.web.shapes import identity as shapes
+from app.web.shapes.parts import NOTHING
 
 _KEY = "application_credential"
 
 
 @ns.route("/v3/users/<user_id>/application_credentials")
 class ApplicationCredentials(Route):
+    shows = {
+        "get": shapes.listed("application_credentials", shapes.CREDENTIAL),
+        "post": shapes.CREDENTIAL_MADE,
+    }
     policy = {"get": INSIDE, "post": INSIDE}
     answers = {"post": (201,)}
     asks = {
@@ -78,6 +84,7 @@ class ApplicationCredentials(Route):
 
 @ns.route("/v3/users/<user_id>/application_credentials/<credential_id>")
 class OneApplicationCredential(Route):
+    shows = {"get": shapes.ONE_CREDENTIAL, "delete": NOTHING}
     policy = {"get": INSIDE, "delete": INSIDE}
     asks = {
         "get": ("identity:get_application_credential",),

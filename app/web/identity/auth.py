@@ -15,7 +15,7 @@ from app.web.identity import schemas, views
 from app.web.identity.login import log_in
 from app.web.identity.tokens import Token
 from app.web.identity.versions import ns
-from app.web.shapes import others as shapes
+from app.web.shapes import identity as shapes
 from app.web.shapes.parts import NOTHING
 
 SUBJECT = "X-Subject-Token"
@@ -99,6 +99,7 @@ class AuthProjects(Route):
 
 @ns.route("/v3/auth/domains")
 class AuthDomains(Route):
+    shows = {"get": shapes.none("domains")}
     policy = {"get": "identity:get_auth_domains"}
 
     def get(self) -> Response:
@@ -108,6 +109,7 @@ class AuthDomains(Route):
 
 @ns.route("/v3/auth/system")
 class AuthSystem(Route):
+    shows = {"get": shapes.listed("system", shapes.SYSTEM)}
     policy = {"get": "identity:get_auth_system"}
 
     def get(self) -> Response:

@@ -10,6 +10,8 @@ from app.web.answers import answer
 from app.web.api import Route
 from app.web.identity import views
 from app.web.identity.versions import ns
+from app.web.shapes import identity as shapes
+from app.web.shapes.parts import under
 
 
 def _services() -> list[views.Json]:
@@ -38,6 +40,7 @@ def _one(every: list[views.Json], what: str, id_: str) -> Response:
 
 @ns.route("/v3/services")
 class Services(Route):
+    shows = {"get": shapes.listed("services", shapes.SERVICE)}
     policy = {"get": "identity:list_services"}
 
     @ns.doc(params={"name": "exactly this", "type": "exactly this"})
@@ -50,6 +53,7 @@ class Services(Route):
 
 @ns.route("/v3/services/<service_id>")
 class OneService(Route):
+    shows = {"get": under("service", shapes.SERVICE)}
     policy = {"get": "identity:get_service"}
 
     def get(self, service_id: str) -> Response:
@@ -59,6 +63,7 @@ class OneService(Route):
 
 @ns.route("/v3/endpoints")
 class Endpoints(Route):
+    shows = {"get": shapes.listed("endpoints", shapes.ENDPOINT)}
     policy = {"get": "identity:list_endpoints"}
 
     @ns.doc(params=dict.fromkeys(("service_id", "interface", "region_id"), "exactly this"))
@@ -70,6 +75,7 @@ class Endpoints(Route):
 
 @ns.route("/v3/endpoints/<endpoint_id>")
 class OneEndpoint(Route):
+    shows = {"get": under("endpoint", shapes.ENDPOINT)}
     policy = {"get": "identity:get_endpoint"}
 
     def get(self, endpoint_id: str) -> Response:
@@ -79,6 +85,7 @@ class OneEndpoint(Route):
 
 @ns.route("/v3/regions")
 class Regions(Route):
+    shows = {"get": shapes.listed("regions", shapes.REGION)}
     policy = {"get": "identity:list_regions"}
 
     def get(self) -> Response:
@@ -88,6 +95,7 @@ class Regions(Route):
 
 @ns.route("/v3/regions/<region_id>")
 class OneRegion(Route):
+    shows = {"get": under("region", shapes.REGION)}
     policy = {"get": "identity:get_region"}
 
     def get(self, region_id: str) -> Response:

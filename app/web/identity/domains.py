@@ -11,10 +11,13 @@ from app.web.answers import answer
 from app.web.api import Route
 from app.web.identity import views
 from app.web.identity.versions import ns
+from app.web.shapes import identity as shapes
+from app.web.shapes.parts import under
 
 
 @ns.route("/v3/domains")
 class Domains(Route):
+    shows = {"get": shapes.listed("domains", shapes.DOMAIN)}
     policy = {"get": "identity:list_domains"}
 
     @ns.doc(params={"name": "exactly this", "enabled": "true or false"})
@@ -28,6 +31,7 @@ class Domains(Route):
 
 @ns.route("/v3/domains/<domain_id>")
 class OneDomain(Route):
+    shows = {"get": under("domain", shapes.DOMAIN)}
     policy = {"get": "identity:get_domain"}
 
     def get(self, domain_id: str) -> Response:
@@ -39,6 +43,7 @@ class OneDomain(Route):
 
 @ns.route("/v3/groups")
 class Groups(Route):
+    shows = {"get": shapes.none("groups")}
     policy = {"get": "identity:list_groups"}
 
     def get(self) -> Response:

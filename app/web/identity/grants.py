@@ -13,6 +13,8 @@ from app.web.answers import answer, nothing
 from app.web.api import Route
 from app.web.identity import fields, views
 from app.web.identity.versions import ns
+from app.web.shapes import identity as shapes
+from app.web.shapes.parts import NOTHING
 
 
 def _given(where: Where, user_id: str) -> Response:
@@ -43,6 +45,7 @@ def _remove(where: Where, user_id: str, role_id: str) -> Response:
 
 @ns.route("/v3/projects/<project_id>/users/<user_id>/roles")
 class ProjectRoles(Route):
+    shows = {"get": shapes.listed("roles", shapes.ROLE)}
     policy = {"get": "identity:list_grants"}
 
     def get(self, project_id: str, user_id: str) -> Response:
@@ -52,6 +55,7 @@ class ProjectRoles(Route):
 
 @ns.route("/v3/projects/<project_id>/users/<user_id>/roles/<role_id>")
 class ProjectRole(Route):
+    shows = {"get": NOTHING, "put": NOTHING, "delete": NOTHING}
     policy = {
         "get": "identity:check_grant",
         "put": "identity:create_grant",
@@ -74,6 +78,7 @@ class ProjectRole(Route):
 
 @ns.route("/v3/system/users/<user_id>/roles")
 class SystemRoles(Route):
+    shows = {"get": shapes.listed("roles", shapes.ROLE)}
     policy = {"get": "identity:list_system_grants_for_user"}
 
     def get(self, user_id: str) -> Response:
@@ -83,6 +88,7 @@ class SystemRoles(Route):
 
 @ns.route("/v3/system/users/<user_id>/roles/<role_id>")
 class SystemRole(Route):
+    shows = {"get": NOTHING, "put": NOTHING, "delete": NOTHING}
     policy = {
         "get": "identity:check_system_grant_for_user",
         "put": "identity:create_system_grant_for_user",
@@ -105,6 +111,7 @@ class SystemRole(Route):
 
 @ns.route("/v3/role_assignments")
 class RoleAssignments(Route):
+    shows = {"get": shapes.listed("role_assignments", shapes.GRANT)}
     policy = {"get": "identity:list_role_assignments"}
 
     @ns.doc(

@@ -19,7 +19,7 @@ from app.web.body import body
 from app.web.identity import fields, schemas, views
 from app.web.identity.versions import ns
 from app.web.policy import INSIDE, require
-from app.web.shapes import others as shapes
+from app.web.shapes import identity as shapes
 from app.web.shapes.parts import NOTHING, under
 
 _COLUMNS = ("name", "description", "enabled")

@@ -17,7 +17,7 @@ from app.web.api import Route, documented
 from app.web.body import body
 from app.web.identity import fields, schemas, views
 from app.web.identity.versions import ns
-from app.web.shapes import others as shapes
+from app.web.shapes import identity as shapes
 from app.web.shapes.parts import NOTHING, under
 
 _COLUMNS = ("name", "description")

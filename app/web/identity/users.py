@@ -21,7 +21,7 @@ from app.web.identity import fields, projects, schemas, views
 from app.web.identity.tokens import DENIED
 from app.web.identity.versions import ns
 from app.web.policy import INSIDE, require
-from app.web.shapes import others as shapes
+from app.web.shapes import identity as shapes
 from app.web.shapes.parts import NOTHING, under
 
 _COLUMNS = ("name", "description", "enabled", "email", "default_project_id")
@@ -162,6 +162,7 @@ class UserProjects(Route):
 
 @ns.route("/v3/users/<user_id>/groups")
 class UserGroups(Route):
+    shows = {"get": shapes.none("groups")}
     policy = {"get": INSIDE}
     asks = {"get": ("identity:list_groups_for_user",)}
 

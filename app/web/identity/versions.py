@@ -9,6 +9,7 @@ from app.web import context
 from app.web.answers import answer
 from app.web.api import Route
 from app.web.identity import views
+from app.web.shapes import identity as shapes
 
 ns = Namespace("identity", "Tokens and catalog (Keystone v3)", path="/identity")
 
@@ -26,6 +27,7 @@ class Versions(Route):
 
 @ns.route("/v3")
 class Version3(Route):
+    shows = {"get": shapes.VERSION}
     public = True
 
     @ns.doc(security=[])

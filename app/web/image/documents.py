@@ -10,6 +10,7 @@ from app.web.answers import answer
 from app.web.api import Route
 from app.web.image import schemas
 from app.web.image.versions import ns
+from app.web.shapes import images as shapes
 
 _TEXT = {"type": ["null", "string"], "readOnly": True}
 _NUMBER = {"type": ["null", "integer"], "readOnly": True}
@@ -60,6 +61,7 @@ def _member() -> dict[str, Any]:
 
 @ns.route("/v2/schemas/member")
 class MemberSchema(Route):
+    shows = {"get": shapes.MEMBER_SCHEMA}
     policy = {"get": "get_schemas"}
 
     def get(self) -> Response:
@@ -69,6 +71,7 @@ class MemberSchema(Route):
 
 @ns.route("/v2/schemas/members")
 class MembersSchema(Route):
+    shows = {"get": shapes.MEMBERS_SCHEMA}
     policy = {"get": "get_schemas"}
 
     def get(self) -> Response:
@@ -81,6 +84,7 @@ class MembersSchema(Route):
 
 @ns.route("/v2/schemas/image")
 class ImageSchema(Route):
+    shows = {"get": shapes.IMAGE_SCHEMA}
     policy = {"get": "get_schemas"}
 
     def get(self) -> Response:
@@ -90,6 +94,7 @@ class ImageSchema(Route):
 
 @ns.route("/v2/schemas/images")
 class ImagesSchema(Route):
+    shows = {"get": shapes.IMAGES_SCHEMA}
     policy = {"get": "get_schemas"}
 
     def get(self) -> Response:

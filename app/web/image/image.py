@@ -20,7 +20,7 @@ from app.web.image.images import VISIBILITIES, permit_visibility
 from app.web.image.versions import ns
 from app.web.keystone import meeting
 from app.web.policy import allows, require
-from app.web.shapes import others as shapes
+from app.web.shapes import images as shapes
 from app.web.shapes.parts import NOTHING
 
 _FORMATS = ("disk_format", "container_format")

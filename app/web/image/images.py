@@ -24,7 +24,7 @@ from app.web.image import schemas, views
 from app.web.image.versions import ns
 from app.web.keystone import meeting
 from app.web.policy import require
-from app.web.shapes import others as shapes
+from app.web.shapes import images as shapes
 
 _FILTERS = (
     "limit",

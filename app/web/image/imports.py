@@ -14,10 +14,13 @@ from app.web.api import Route, documented
 from app.web.body import body
 from app.web.image import schemas
 from app.web.image.versions import ns
+from app.web.shapes import images as shapes
+from app.web.shapes.parts import NOTHING
 
 
 @ns.route("/v2/info/import")
 class ImportInfo(Route):
+    shows = {"get": shapes.IMPORT_METHODS}
     policy = {"get": "get_import_info"}
 
     def get(self) -> Response:
@@ -32,6 +35,7 @@ class ImportInfo(Route):
 
 @ns.route("/v2/images/<image_id>/import")
 class ImageImport(Route):
+    shows = {"post": NOTHING}
     policy = {"post": "import_image"}
     answers = {"post": (202,)}
 
@@ -49,6 +53,7 @@ class ImageImport(Route):
 
 @ns.route("/v2/images/<image_id>/tasks")
 class ImageTasks(Route):
+    shows = {"get": shapes.TASKS}
     policy = {"get": "tasks_api_access"}
 
     def get(self, image_id: str) -> Response:
@@ -60,6 +65,7 @@ class ImageTasks(Route):
 
 @ns.route("/v2/images/<image_id>/actions/deactivate")
 class Deactivate(Route):
+    shows = {"post": NOTHING}
     policy = {"post": "deactivate"}
     answers = {"post": (204,)}
 
@@ -75,6 +81,7 @@ class Deactivate(Route):
 
 @ns.route("/v2/images/<image_id>/actions/reactivate")
 class Reactivate(Route):
+    shows = {"post": NOTHING}
     policy = {"post": "reactivate"}
     answers = {"post": (204,)}
 

@@ -14,10 +14,13 @@ from app.web.api import Route, documented
 from app.web.body import body
 from app.web.image import schemas, views
 from app.web.image.versions import ns
+from app.web.shapes import images as shapes
+from app.web.shapes.parts import NOTHING
 
 
 @ns.route("/v2/images/<image_id>/members")
 class Members(Route):
+    shows = {"get": shapes.MEMBERS, "post": shapes.MEMBER}
     policy = {"get": "get_members", "post": "add_member"}
 
     def get(self, image_id: str) -> Response:
@@ -41,6 +44,7 @@ class Members(Route):
 
 @ns.route("/v2/images/<image_id>/members/<member_id>")
 class Member(Route):
+    shows = {"get": shapes.MEMBER, "put": shapes.MEMBER, "delete": NOTHING}
     policy = {"get": "get_member", "put": "modify_member", "delete": "delete_member"}
 
     def get(self, image_id: str, member_id: str) -> Response:

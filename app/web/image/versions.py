@@ -10,6 +10,7 @@ from flask_restx import Namespace
 from app.web import context
 from app.web.answers import answer
 from app.web.api import Route
+from app.web.shapes import images as shapes
 
 ns = Namespace("image", "Images (Glance v2)", path="/image")
 _VERSIONS = ("v2.9", "v2.7", "v2.6", "v2.5", "v2.4", "v2.3", "v2.2", "v2.1", "v2.0")
@@ -42,6 +43,7 @@ class Versions(Route):
 
 @ns.route("/versions", "/v2")
 class Version2(Route):
+    shows = {"get": shapes.VERSIONS}
     public = True
 
     @ns.doc(security=[])

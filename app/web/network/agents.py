@@ -9,12 +9,14 @@ from app.web.answers import answer
 from app.web.api import Route
 from app.web.network.resources import listing
 from app.web.network.versions import ns
+from app.web.shapes import network as shapes
 
 _COLUMNS = {"id": ("id", str)}
 
 
 @ns.route("/v2.0/agents")
 class Agents(Route):
+    shows = {"get": shapes.AGENTS}
     policy = {"get": "get_agent"}
 
     def get(self) -> Response:
@@ -26,6 +28,7 @@ class Agents(Route):
 @ns.route("/v2.0/agents/<agent_id>")
 class OneAgent(Route):
     policy = {"get": "get_agent"}
+    answers = {"get": ()}
 
     def get(self, agent_id: str) -> Response:
         """Nothing to show: there are none."""

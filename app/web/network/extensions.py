@@ -8,6 +8,7 @@ from app.errors import NotFound
 from app.web.answers import answer
 from app.web.api import Route
 from app.web.network.versions import ns
+from app.web.shapes import network as shapes
 
 _UPDATED = "2026-01-01T00:00:00-00:00"
 _EXTENSIONS = {
@@ -43,6 +44,7 @@ def _shown(alias: str) -> dict[str, object]:
 
 @ns.route("/v2.0/extensions")
 class Extensions(Route):
+    shows = {"get": shapes.EXTENSIONS}
     policy = {"get": "get_extension"}
 
     def get(self) -> Response:
@@ -52,6 +54,7 @@ class Extensions(Route):
 
 @ns.route("/v2.0/extensions/<alias>")
 class OneExtension(Route):
+    shows = {"get": shapes.ONE_EXTENSION}
     policy = {"get": "get_extension"}
 
     def get(self, alias: str) -> Response:

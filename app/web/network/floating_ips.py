@@ -17,6 +17,8 @@ from app.web.body import body
 from app.web.network import schemas, values, views
 from app.web.network.resources import chosen, listed, listing, owner
 from app.web.network.versions import ns
+from app.web.shapes import network as shapes
+from app.web.shapes.parts import NOTHING, under
 
 _COLUMNS = {
     "id": ("id", str),
@@ -35,6 +37,10 @@ _SORTABLE = ("id", "floating_ip_address", "floating_network_id", "router_id", "p
 
 @ns.route("/v2.0/floatingips")
 class FloatingIps(Route):
+    shows = {
+        "get": shapes.listed("floatingips", shapes.FLOATING_IP),
+        "post": under("floatingip", shapes.FLOATING_IP),
+    }
     policy = {"get": "get_floatingip", "post": "create_floatingip"}
     answers = {"post": (201,)}
     asks = {"post": (_ADDRESS,)}
@@ -71,6 +77,11 @@ class FloatingIps(Route):
 
 @ns.route("/v2.0/floatingips/<floatingip_id>")
 class OneFloatingIp(Route):
+    shows = {
+        "get": shapes.shown("floatingip", shapes.FLOATING_IP),
+        "put": under("floatingip", shapes.FLOATING_IP),
+        "delete": NOTHING,
+    }
     policy = {"get": "get_floatingip", "put": "update_floatingip", "delete": "delete_floatingip"}
 
     def get(self, floatingip_id: str) -> Response:

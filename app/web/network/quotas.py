@@ -15,6 +15,8 @@ from app.web.body import body
 from app.web.keystone import meeting
 from app.web.network import schemas
 from app.web.network.versions import ns
+from app.web.shapes import network as shapes
+from app.web.shapes.parts import NOTHING
 
 
 def _known(project_id: str, rule: str = "get_quota") -> str:
@@ -35,6 +37,7 @@ def _shown(project_id: str, limits: dict[str, int]) -> Response:
 
 @ns.route("/v2.0/quotas")
 class Quotas(Route):
+    shows = {"get": shapes.QUOTAS}
     policy = {"get": "get_quotas"}
 
     @ns.doc(params={"limit": "at most so many", "marker": "the last project's id before"})
@@ -56,6 +59,7 @@ class Quotas(Route):
 
 @ns.route("/v2.0/quotas/<project_id>")
 class Quota(Route):
+    shows = {"get": shapes.ONE_QUOTA, "put": shapes.ONE_QUOTA, "delete": NOTHING}
     policy = {"get": policy.INSIDE, "put": policy.INSIDE, "delete": policy.INSIDE}
     asks = {"get": ("get_quota",), "put": ("update_quota",), "delete": ("delete_quota",)}
 
@@ -89,6 +93,7 @@ class Quota(Route):
 
 @ns.route("/v2.0/quotas/<project_id>/default")
 class DefaultQuota(Route):
+    shows = {"get": shapes.ONE_QUOTA}
     policy = {"get": policy.INSIDE}
     asks = {"get": ("get_quota",)}
 
@@ -100,6 +105,7 @@ class DefaultQuota(Route):
 
 @ns.route("/v2.0/quotas/<project_id>/details")
 class QuotaDetails(Route):
+    shows = {"get": shapes.QUOTA_DETAILS}
     policy = {"get": policy.INSIDE}
     asks = {"get": ("get_quota",)}
 

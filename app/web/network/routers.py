@@ -18,6 +18,8 @@ from app.web.body import body, is_true
 from app.web.network import schemas, values, views
 from app.web.network.resources import chosen, chosen_columns, listed, listing, owner
 from app.web.network.versions import ns
+from app.web.shapes import network as shapes
+from app.web.shapes.parts import NOTHING, under
 
 _COLUMNS = {
     "id": ("id", str),
@@ -35,6 +37,7 @@ _WRITABLE = {"name": "name", "description": "description", "admin_state_up": "ad
 
 @ns.route("/v2.0/routers")
 class Routers(Route):
+    shows = {"get": shapes.listed("routers", shapes.ROUTER), "post": under("router", shapes.ROUTER)}
     policy = {"get": "get_router", "post": "create_router"}
     answers = {"post": (201,)}
 
@@ -62,6 +65,11 @@ class Routers(Route):
 
 @ns.route("/v2.0/routers/<router_id>")
 class OneRouter(Route):
+    shows = {
+        "get": shapes.shown("router", shapes.ROUTER),
+        "put": under("router", shapes.ROUTER),
+        "delete": NOTHING,
+    }
     policy = {"get": "get_router", "put": "update_router", "delete": "delete_router"}
 
     def get(self, router_id: str) -> Response:
@@ -90,6 +98,8 @@ class OneRouter(Route):
 
 
 class _Interface(Route):
+    shows = {"put": shapes.ROUTER_INTERFACE}
+
     def _answer(self, router_id: str, port: Port) -> Response:
         return answer(
             {

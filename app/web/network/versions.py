@@ -8,6 +8,7 @@ from flask_restx import Namespace
 from app.web import context
 from app.web.answers import answer
 from app.web.api import Route
+from app.web.shapes import network as shapes
 
 ns = Namespace("network", "Networks, subnets and ports (Neutron v2.0)", path="/network")
 _RESOURCES = (
@@ -27,6 +28,7 @@ _RESOURCES = (
 
 @ns.route("")
 class Versions(Route):
+    shows = {"get": shapes.VERSIONS}
     public = True
 
     @ns.doc(security=[])
@@ -39,6 +41,7 @@ class Versions(Route):
 
 @ns.route("/v2.0")
 class Version2(Route):
+    shows = {"get": shapes.RESOURCES}
     public = True
 
     @ns.doc(security=[])

@@ -9,10 +9,12 @@ from app.store.database import reading
 from app.web.answers import answer
 from app.web.api import Route
 from app.web.network.versions import ns
+from app.web.shapes import network as shapes
 
 
 @ns.route("/v2.0/availability_zones")
 class Zones(Route):
+    shows = {"get": shapes.ZONES}
     policy = {"get": "get_availability_zone"}
 
     def get(self) -> Response:

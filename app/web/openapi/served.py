@@ -10,6 +10,7 @@ from flask_restx import Namespace
 
 from app.web.api import Route
 from app.web.openapi.document import document
+from app.web.shapes import v1 as shapes
 
 ns = Namespace("openapi", "The API as a document", path="/")
 _KEPT = "novella-openapi"
@@ -17,6 +18,7 @@ _KEPT = "novella-openapi"
 
 @ns.route("/openapi.json")
 class OpenApi(Route):
+    shows = {"get": shapes.DOCUMENT}
     public = True
     answers = {"get": (200, 304)}
 

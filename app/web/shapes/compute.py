@@ -14,7 +14,6 @@ from app.web.shapes.parts import (
     TRUTH,
     WHOLE,
     Changed,
-    Field,
     Record,
     either,
     gone,
@@ -22,10 +21,32 @@ from app.web.shapes.parts import (
     maybe,
     named,
     new,
+    one_of,
     page,
     sometimes,
     under,
+    until,
 )
+
+# What there is
+_VERSION = Record(
+    {
+        **dict.fromkeys(("id", "status", "version", "min_version", "updated"), TEXT),
+        "links": LINKS,
+    }
+)
+_MEDIA = Record({"base": TEXT, "type": TEXT})
+VERSIONS = under("versions", many(_VERSION))
+VERSION = under("version", _VERSION | {"media-types": many(_MEDIA)})
+_EXTENSION = Record(
+    {
+        **dict.fromkeys(("alias", "name", "description", "namespace", "updated"), TEXT),
+        "links": EMPTY,
+    },
+    "ComputeExtension",
+)
+EXTENSIONS = under("extensions", many(_EXTENSION))
+ONE_EXTENSION = under("extension", _EXTENSION)
 
 # Flavors
 _DESCRIBED = {"description": new((2, 55), maybe(TEXT))}
@@ -47,6 +68,8 @@ FLAVOR = Record(
 )
 FLAVORS, FLAVORS_DETAIL = page("flavors", FLAVOR_SHORT), page("flavors", FLAVOR)
 ONE_FLAVOR = under("flavor", FLAVOR)
+EXTRA_SPECS, ONE_SPEC = under("extra_specs", named(TEXT)), one_of(TEXT)
+FLAVOR_ACCESS = under("flavor_access", many(Record({"flavor_id": TEXT, "tenant_id": TEXT})))
 
 # Key pairs
 KEYPAIR = Record(
@@ -189,5 +212,5 @@ def statistics(capacity: Iterable[str]) -> Record:
 
 def limits(names: Iterable[str], ended: Mapping[str, Version]) -> Record:
     """Numbers by name, some of them until a version."""
-    fields = {name: gone(ended[name], WHOLE) if name in ended else Field(WHOLE) for name in names}
-    return under("limits", Record({"rate": EMPTY, "absolute": Record(fields)}))
+    absolute = Record(until(ended, names, WHOLE))
+    return under("limits", Record({"rate": EMPTY, "absolute": absolute}))

@@ -5,7 +5,7 @@ A shape is a JSON Schema in which records, and fields with a range of microversi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -130,9 +130,19 @@ def named(part: Part) -> Json:
     return {"type": "object", "additionalProperties": part}
 
 
+def one_of(part: Part) -> Json:
+    """An object with one name, and that under it."""
+    return {**named(part), "minProperties": 1, "maxProperties": 1}
+
+
 def either(*parts: Part) -> Json:
     """One of these."""
     return {"anyOf": list(parts)}
+
+
+def until(ended: Mapping[str, Version], names: Iterable[str], part: Part) -> dict[str, Field]:
+    """The same under many names, some of which are not there any more from a version on."""
+    return {name: gone(ended[name], part) if name in ended else Field(part) for name in names}
 
 
 def under(name: str, part: Part, **more: Part) -> Record:

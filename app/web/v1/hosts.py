@@ -20,6 +20,7 @@ from app.web.accepting import once
 from app.web.answers import answer
 from app.web.api import Route, documented
 from app.web.body import Json, Schema, body, only, parsed
+from app.web.shapes import v1 as shapes
 from app.web.times import micros_z
 
 ns = Namespace("hosts", "Hypervisors, and joining them", path="/v1/hosts")
@@ -43,6 +44,7 @@ TOKEN = Schema("JoinToken", only({}, {"minutes": MINUTES}))
 
 @ns.route("")
 class Hosts(Route):
+    shows = {"get": shapes.HOSTS}
     policy = {"get": "novella:hosts:list"}
 
     def get(self) -> Response:
@@ -54,6 +56,7 @@ class Hosts(Route):
 
 @ns.route("/tokens")
 class JoinTokens(Route):
+    shows = {"post": shapes.JOIN_TOKEN}
     policy = {"post": "novella:hosts:token"}
     answers = {"post": (201,)}
 
@@ -68,6 +71,7 @@ class JoinTokens(Route):
 
 @ns.route("/join")
 class Join(Route):
+    shows = {"post": shapes.joined(joining.FOR_HOSTS)}
     public = True  # the body's token opens it
     keyless = "it only reads, and the caller has no project"
 
@@ -95,6 +99,7 @@ class Join(Route):
 
 @ns.route("/standing")
 class Standing(Route):
+    shows = {"post": shapes.STANDING}
     public = True  # the body's token opens it
     keyless = "it only reads, and the caller has no project"
 

@@ -24,6 +24,7 @@ from app.web.api import Route, documented
 from app.web.body import body
 from app.web.compute import new_server, schemas
 from app.web.policy import allows
+from app.web.shapes import v1 as shapes
 
 ns = Namespace("placement", "Where servers go, and why", path="/v1")
 _SEES_HOSTS = "novella:placement:show:hosts"
@@ -32,6 +33,7 @@ _HOSTS = ("host", "weights")
 
 @ns.route("/tasks/<task_id>/placement")
 class Placement(Route):
+    shows = {"get": shapes.PLACEMENT}
     policy = {"get": "novella:tasks:placement"}
     asks = {"get": (_SEES_HOSTS,)}
 
@@ -50,6 +52,7 @@ class Placement(Route):
 
 @ns.route("/placement/dry-run")
 class DryRun(Route):
+    shows = {"post": shapes.DRY_RUN}
     policy = {"post": "novella:placement:dry_run"}
     asks = {"post": (_SEES_HOSTS, *new_server.ASKS)}
     keyless = "nothing is made"
@@ -86,6 +89,7 @@ def _picks(selection: Selection) -> list[dict[str, Any]]:
 
 @ns.route("/capacity")
 class Capacity(Route):
+    shows = {"get": shapes.CAPACITY}
     policy = {"get": "novella:capacity:show"}
     answers = {"get": (200, 404)}
 

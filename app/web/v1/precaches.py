@@ -15,7 +15,7 @@ from app.tasks import messages, publish
 from app.web.answers import answer
 from app.web.api import Route
 from app.web.compute.aggregates import whole_id
-from app.web.shapes import others as shapes
+from app.web.shapes import v1 as shapes
 from app.web.times import micros_z
 
 ns = Namespace("aggregates", "Aggregates' images, ahead of builds", path="/v1/aggregates")

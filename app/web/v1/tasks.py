@@ -19,7 +19,7 @@ from app.web import context, query, times
 from app.web.answers import answer
 from app.web.api import Route
 from app.web.policy import allows
-from app.web.shapes import others as shapes
+from app.web.shapes import v1 as shapes
 from app.web.v1 import views
 
 ns = Namespace("tasks", "What became of accepted requests", path="/v1/tasks")
