@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,13 @@ from app.joining import broker_for_hosts, make_token
 from app.models import Host
 from app.store import database
 from app.web.factory import create_app
-from tests.integration.web_fixtures import Site, adopt_settings, seeded_database, site
+from tests.integration.web_fixtures import (
+    Site,
+    adopt_settings,
+    note_misshapen,
+    seeded_database,
+    site,
+)
 
 __all__ = ["seeded_database", "site"]
 
@@ -26,12 +33,15 @@ SENTINELS = "sentinel://:pw@r1:26379;sentinel://r2:26379/0?master_name=novella"
 
 
 @pytest.fixture
-def open_site(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
-    """The application, as if it listened on a network."""
+def open_site(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """The application, as if it listened on a network; its answers have their shapes, too."""
     settings = adopt_settings(
         monkeypatch, site.directory, bind="10.1.1.1", broker_url=REDIS, beat_seconds="1"
     )
-    return Site(create_app(settings), site.directory)
+    made = Site(create_app(settings), site.directory)
+    misshapen = note_misshapen(made.app)
+    yield made
+    assert misshapen == set()
 
 
 def token(site: Site, seconds: float = 60) -> str:
