@@ -31,7 +31,7 @@ pytestmark = [
     pytest.mark.timeout(240),
     pytest.mark.filterwarnings("ignore:::openstack"),
 ]
-LIMIT = 2.0
+LIMIT = 5.0
 PEOPLE = {
     "ann": ("red", "member"),
     "rita": ("red", "reader"),
