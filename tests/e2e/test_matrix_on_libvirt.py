@@ -18,7 +18,7 @@ from tests.http_client import Client
 from tests.integration.virt_fixtures import OwnLibvirtd
 from tests.matrix import record
 
-pytestmark = pytest.mark.alone  # these times are the product's own
+pytestmark = pytest.mark.measured  # these times are the product's own
 
 
 @pytest.fixture(scope="module")
