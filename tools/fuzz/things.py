@@ -210,5 +210,8 @@ class Things:
 
     def _port_of(self, server: str) -> str:
         path = f"/compute/v2.1/servers/{server}/os-interface"
-        ports = self.admin.must("GET", path).json()["interfaceAttachments"]
+        answer = self.admin.ask("GET", path)
+        if answer.status_code == 404:  # one of the requests before has deleted it meanwhile
+            return self.port()
+        ports = answer.json()["interfaceAttachments"]
         return str(ports[0]["port_id"]) if ports else self.port()
