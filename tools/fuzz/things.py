@@ -161,7 +161,8 @@ class Things:
     def service(self) -> str:
         """The spare host's compute service."""
         listed = self.admin.must("GET", "/compute/v2.1/os-services").json()["services"]
-        return next(str(one["id"]) for one in listed if one["host"] == self.spare)
+        mine = (str(one["id"]) for one in listed if one["host"] == self.spare)
+        return next(mine, "deleted")  # one of the requests before may have forgotten the host
 
     def project(self) -> str:
         return str(self.admin.made("/identity/v3/projects", "project", self._named())["id"])
