@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from app.cli.lazy import LazyGroup
 from app.errors import NovellaError
 from app.redaction import redact_text
 
@@ -30,20 +31,8 @@ _COMMANDS = {
 }
 
 
-class _Commands(click.Group):
-    """Loads a noun when it is asked for, and turns our errors into one line."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        from importlib import import_module
-
-        module, name = _COMMANDS[cmd_name]
-        command: click.Command = getattr(import_module(module), name)
-        return command
+class _Commands(LazyGroup):
+    """Turns our errors into one line."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -54,7 +43,9 @@ class _Commands(click.Group):
             raise click.ClickException(error.message + detail) from error
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands, lazy=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.option("--config", type=click.Path(path_type=Path), help="Settings file (TOML).")
 def main(config: Path | None) -> None:
     """Operate a Novella cloud."""

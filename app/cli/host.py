@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import click
 
-from app.cli.joining.commands import COMMANDS
+from app.cli.lazy import LazyGroup
 from app.cli.output import as_json, print_json, print_table
 from app.store import database, hosts_admin
 
+_JOINING = {
+    name: ("app.cli.joining.commands", function)
+    for name, function in (
+        ("token", "token_"), ("join", "join_"), ("start", "start"), ("stop", "stop_"),
+        ("status", "status_"), ("leave", "leave"), ("run", "run"),
+    )
+}  # fmt: skip
 
-@click.group()
+
+@click.group(cls=LazyGroup, lazy=_JOINING)
 def host() -> None:
     """Hypervisors."""
-
-
-for _command in COMMANDS:
-    host.add_command(_command)
 
 
 @host.command("list")

@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 from chapters import CHAPTERS
-from client import Client, Failed
+from client import Client, Failed, preload
 
 GOLDEN = Path(__file__).with_name("golden.json")
 
@@ -47,6 +47,7 @@ def main() -> int:
     parser.add_argument("--update", action="store_true", help="write golden.json anew")
     given = parser.parse_args()
     os.environ.pop("OS_CLOUD", None)
+    preload()
     with tempfile.TemporaryDirectory() as folder:
         client = Client(
             given.cloud, given.admin, given.prefix, given.flavor, given.image, Path(folder)

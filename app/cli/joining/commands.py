@@ -18,8 +18,8 @@ from app.cli.joining import machine
 from app.cli.joining.join import Wish, join, start_host
 from app.cli.joining.run import become
 from app.cli.local.place import Place
+from app.cli.local.processes import show_processes
 from app.cli.local.running import stop
-from app.cli.local.showing import show_processes
 from app.cli.local.supervisor import Supervisor
 from app.cli.local.waiting import locked
 from app.cli.output import console
@@ -217,6 +217,3 @@ def run(state_dir: Path, name: str | None, own_libvirtd: bool) -> None:
     place = host_files.place_of(state_dir, os.environ)
     place.make()
     become(place, name or "", own_libvirtd)
-
-
-COMMANDS = (token_, join_, start, stop_, status_, leave, run)

@@ -12,7 +12,6 @@ from typing import Any
 from app import tls
 from app.broker_url import address
 from app.cli.local import files, ports
-from app.cli.local.first_start import first_start
 from app.cli.local.place import Place, host_name
 from app.cli.local.programs import Program, programs, redis_addresses
 from app.config import Settings, load
@@ -80,6 +79,9 @@ def require_ports(cloud: LocalCloud) -> None:
 
 def prepare_database(cloud: LocalCloud, environ: Mapping[str, str]) -> bool:
     """Bring the schema up to date and fill it at the first start; True when that was now."""
+    # Imported only here: the database's migrations take half a second to load.
+    from app.cli.local.first_start import first_start
+
     seeded = first_start(cloud.place, cloud.settings, environ)
     if seeded.cloud_id != cloud.settings.cloud_id:
         values = files.read_settings(cloud.place) | {"cloud_id": seeded.cloud_id}

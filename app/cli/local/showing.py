@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import inspect
@@ -14,7 +13,8 @@ from sqlalchemy.orm import Session
 from app.cli.local.cloud import LocalCloud
 from app.cli.local.files import secret
 from app.cli.local.place import Place, checkout
-from app.cli.local.supervisor import Process, Supervisor
+from app.cli.local.processes import show_processes
+from app.cli.local.supervisor import Supervisor
 from app.cli.output import console, print_table
 from app.config import load
 from app.store import hosts_admin
@@ -43,22 +43,6 @@ def show_status(place: Place) -> bool:
         ],
     )
     return processes_well and bool(hosts) and all(one["state"] == "up" for one in hosts)
-
-
-def show_processes(place: Place, processes: Sequence[Process]) -> bool:
-    """Print each process; True when all of them run."""
-    rows = [
-        {
-            "process": one.name,
-            "state": one.state,
-            "pid": one.pid or None,
-            "uptime": _span(one.uptime) if one.pid else None,
-            "log": one.log.relative_to(place.state) if place.state in one.log.parents else None,
-        }
-        for one in processes
-    ]
-    print_table(("process", "state", "pid", "uptime", "log"), rows)
-    return all(one.state == "RUNNING" for one in processes)
 
 
 def host_states(database_url: str) -> list[dict[str, Any]]:
@@ -110,14 +94,3 @@ def show_next_steps(cloud: LocalCloud) -> None:
         "  bin/down",
     ]
     console().print("\n".join(lines), markup=False)
-
-
-def _span(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours} h"
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
