@@ -94,7 +94,7 @@ def keystone_stub() -> Iterator[KeystoneStub]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         made = KeystoneStub(f"http://127.0.0.1:{server.server_port}")
         server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
             yield made

@@ -62,7 +62,8 @@ class ImageServer:
 
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._http.daemon_threads = True
-        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+        # It looks for its end as often: half a second more for each test with the default.
+        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
 
     def send(self, handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
