@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,9 @@ def environment() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(before)
+    if factory := sys.modules.get("app.web.factory"):
+        for namespace in factory._namespaces():
+            namespace.apis.clear()  # Flask-RESTX would keep every application that ever was
 
 
 @pytest.fixture
