@@ -128,7 +128,7 @@ def for_precache(session: Session, row: Precache, host: Host, image: Image) -> d
         "id": row.id,
         "attempt": row.tries,
         "request_id": row.request_id,
-        "image": asdict(_source(image, row.id)),
+        "image": asdict(_source(session, image, row.id)),
     }
 
 
@@ -181,15 +181,17 @@ def _image(session: Session, action: Action, server: Server) -> ImageSource | No
     image = plans.image(session, action.args.get("image_id") or server.image_id)
     if image is None:
         return None
-    return _source(image, action.id)
+    return _source(session, image, action.id)
 
 
-def _source(image: Image, reader: str) -> ImageSource:
+def _source(session: Session, image: Image, reader: str) -> ImageSource:
     """Where the host gets it; `reader` is the id of what it is read for. Bug: no checksum."""
     if image.hash_value is None or image.size is None:
         raise Bug(f"image {image.id} has no checksum")
     configured = settings()
-    keys = load_keys(configured.path("keys"))
+    # Looked for once for all messages of a session: there may be hundreds.
+    if (keys := session.info.get("keys")) is None:
+        keys = session.info["keys"] = load_keys(configured.path("keys"))
     return ImageSource(
         id=image.id,
         url=image_url(configured.public_url or configured.api_url, image.id),
