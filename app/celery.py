@@ -58,7 +58,7 @@ class Novella(Celery):
     """A Celery app whose workers are ours."""
 
     @cached_property
-    def Worker(self) -> type[Worker]:  # noqa: N802  (Celery's name)
+    def Worker(self) -> type[Worker]:  # Celery's name
         """The worker class, bound to this app as Celery binds its own."""
         return self.subclass_with_self(Worker)
 

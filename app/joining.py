@@ -21,7 +21,7 @@ HOST_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 FOR_HOSTS = ("beat_seconds", "session_seconds", "inventory_seconds", "shutdown_seconds")
 """Settings in which hosts follow the cloud."""
 _HOST_NAME = re.compile(HOST_NAME)
-_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
+_EVERYWHERE = ("0.0.0.0", "::")
 
 
 def is_host_name(name: str) -> bool:

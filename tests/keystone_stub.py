@@ -73,7 +73,7 @@ def keystone_stub() -> Iterator[KeystoneStub]:
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             subject = self.headers.get("X-Subject-Token", "")
             status, told = made.answer(self.command, self.path, subject)
@@ -86,7 +86,7 @@ def keystone_stub() -> Iterator[KeystoneStub]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_POST = do_GET  # noqa: N815
+        do_POST = do_GET
 
         def log_message(self, *_: object) -> None:
             pass

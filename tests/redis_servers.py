@@ -15,7 +15,7 @@ from app.broker import AWAY, redis_client
 from tests.certificates import Authority
 from tests.cloud import eventually, free_port
 
-PASSWORD = "pass/wörd"  # noqa: S105
+PASSWORD = "pass/wörd"
 ENCODED = "pass%2Fw%C3%B6rd"
 MASTER = "novella"
 

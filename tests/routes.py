@@ -85,7 +85,7 @@ def endpoints(app: Flask) -> list[Endpoint]:
 def _documented(view: Any, method: str) -> Json | None:
     doc = getattr(getattr(view, method.lower()), "__apidoc__", {})
     models = doc.get("expect", [])
-    return None if not models else models[0]._schema  # noqa: SLF001  (RESTX shows it nowhere else)
+    return None if not models else models[0]._schema  # RESTX shows it nowhere else
 
 
 def _action(plain: Endpoint, name: str) -> Endpoint:

@@ -97,5 +97,5 @@ def downgrade() -> None:
 def _restore_own_ratios() -> None:
     """Without aggregates, hosts have their own ratios and the default zone."""
     for name in ("cpu_ratio", "ram_ratio", "disk_ratio"):
-        op.execute(f"UPDATE hosts SET {name} = coalesce(own_{name}, {name})")  # noqa: S608
+        op.execute(f"UPDATE hosts SET {name} = coalesce(own_{name}, {name})")
     op.execute("UPDATE hosts SET zone = 'nova' WHERE name IN (SELECT host FROM aggregate_hosts)")

@@ -183,7 +183,7 @@ def _default_groups() -> None:
         ):
             connection.execute(
                 sa.text(
-                    f"INSERT INTO {table} ({column}, group_id) "  # noqa: S608  (names of ours)
+                    f"INSERT INTO {table} ({column}, group_id) "  # names of ours
                     f"SELECT id, :group FROM {source} WHERE project_id = :project"
                 ),
                 {"group": group, "project": project},

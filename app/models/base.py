@@ -26,7 +26,7 @@ class Base(DeclarativeBase):
     type_annotation_map = {dict[str, Any]: JSON, list[str]: JSON, list[Any]: JSON, float: Float(53)}
 
 
-class now(FunctionElement[float]):  # noqa: N801  (reads as the SQL function it is)
+class now(FunctionElement[float]):  # reads as the SQL function it is
     """The database's clock: seconds since the epoch with milliseconds, read anew per statement."""
 
     type = Float(53)
@@ -43,7 +43,7 @@ def _postgresql_now(element: Any, compiler: Any, **kw: Any) -> str:
     return "CAST(extract(epoch from clock_timestamp()) AS double precision)"
 
 
-class change_mark(FunctionElement[int]):  # noqa: N801  (reads as the SQL function it is)
+class change_mark(FunctionElement[int]):  # reads as the SQL function it is
     """A number for a changed row of `hosts` by which `changes_since` finds it.
 
     SQLite has one writer at a time, so one more than the greatest will do. PostgreSQL has many,
@@ -60,7 +60,7 @@ def _postgresql_mark(element: Any, compiler: Any, **kw: Any) -> str:
     return "CAST(CAST(pg_current_xact_id() AS text) AS bigint)"
 
 
-class horizon(FunctionElement[int]):  # noqa: N801  (reads as the SQL function it is)
+class horizon(FunctionElement[int]):  # reads as the SQL function it is
     """The mark below which no row can appear any more, as this statement sees the database."""
 
     type = BigInteger()

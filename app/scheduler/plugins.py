@@ -83,7 +83,7 @@ def _add(known: dict[str, Any], point: importlib.metadata.EntryPoint, kind: type
     where = f"entry point {point.name!r} of {point.group} ({point.value})"
     try:
         rule = point.load()
-    except Exception as error:  # noqa: BLE001  (another package's code)
+    except Exception as error:  # another package's code
         raise Invalid(f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
     if not isinstance(rule, Filter | Weigher) or not isinstance(rule, kind):
         raise Invalid(f"{where} is no {kind.__name__}")
@@ -111,7 +111,7 @@ def _tried(
 ) -> None:
     try:
         answer = call(table, *given)
-    except Exception as error:  # noqa: BLE001  (another package's code)
+    except Exception as error:  # another package's code
         raise Invalid(f"{name} fails on a trial: {type(error).__name__}: {error}") from error
     if answer is None:
         return

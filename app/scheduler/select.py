@@ -67,7 +67,7 @@ def select(
     if spec.group is not None:
         hosts.set_members(spec.group.members)
     fits, refused = judged(hosts, spec, rules, policy)
-    ranking = Ranking(hosts, spec, policy, fits, chance or random.Random())  # noqa: S311
+    ranking = Ranking(hosts, spec, policy, fits, chance or random.Random())
     picks: list[int] = []
     weights = []
     ranked: list[int] = []

@@ -132,7 +132,7 @@ class _Run:
         self, scenario: Scenario, policy: Policy, seed: int, clock: Callable[[], float]
     ) -> None:
         self._scenario, self._policy, self._clock = scenario, claimed(policy), clock
-        self._chance = random.Random(seed)  # noqa: S311
+        self._chance = random.Random(seed)
         self._table = HostTable(scenario.hosts, scenario.aggregates)
         self._stays: dict[int, _Stay] = {}
         self._events: list[tuple[float, int, int, _Stay | None]] = []

@@ -53,7 +53,7 @@ if _settings.tls_certificate and _settings.tls_key:
     ssl_context = Contexts(_settings.tls_certificate, _settings.tls_key).current
 
 
-class logger_class(Logger):  # noqa: N801  (gunicorn's name for it)
+class logger_class(Logger):  # gunicorn's name for it
     """gunicorn's own lines in the shape of all others."""
 
     def setup(self, cfg: Any) -> None:

@@ -159,7 +159,7 @@ def _is_libvirtd_of(entry: Path, own: OwnLibvirtd) -> bool:
 
 
 def test_a_stopped_libvirtd_shows_in_the_beat_until_it_goes_on(
-    own_libvirtd: OwnLibvirtd,  # noqa: F811
+    own_libvirtd: OwnLibvirtd,
     cloud: Cloud,
 ):
     uri = f"test+unix:///default?socket={own_libvirtd.daemon.socket}"

@@ -154,7 +154,7 @@ def nothing_left(driver: Any, own: OwnLibvirtd, cloud_id: str, plan: BuildPlan) 
     """No chain, no jump and no filter of the cloud's."""
     saved = inside(own, "iptables-save")
     assert firewall_rules.prefix(cloud_id) not in saved
-    filters = driver.host.firewall._filters  # noqa: SLF001  (no other way to libvirt's list)
-    found = filters._connection.run("list", lambda link: link.listAllNWFilters(0))  # noqa: SLF001
+    filters = driver.host.firewall._filters  # no other way to libvirt's list
+    found = filters._connection.run("list", lambda link: link.listAllNWFilters(0))
     port = plan.nics[0].port_id
     return filter_name(cloud_id, port) not in {one.name() for one in found}

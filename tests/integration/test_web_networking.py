@@ -445,7 +445,7 @@ def test_lists_cost_as_many_statements_for_many_as_for_few(api: Api, site: Site)
     assert counted() == few
 
 
-class statements:  # noqa: N801  (a context manager)
+class statements:  # a context manager
     """The statements that are executed meanwhile."""
 
     def __enter__(self) -> list[str]:

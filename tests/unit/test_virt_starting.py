@@ -19,13 +19,13 @@ class Refusing:
     def state(self) -> list[int]:
         return [libvirt.VIR_DOMAIN_SHUTOFF, 0]
 
-    def isActive(self) -> bool:  # noqa: N802  (libvirt's name)
+    def isActive(self) -> bool:  # libvirt's name
         return False
 
     def name(self) -> str:
         return "novella-nobody"
 
-    def createWithFlags(self, flags: int) -> None:  # noqa: N802  (libvirt's name)
+    def createWithFlags(self, flags: int) -> None:  # libvirt's name
         self.starts += 1
         if self.errors:
             raise self.errors.pop(0)

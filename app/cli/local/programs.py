@@ -86,7 +86,7 @@ def redis_addresses(bind: str) -> tuple[str, ...]:
     """Where our own Redis listens: for this machine, and where hosts that join reach the API."""
     if is_loopback(bind):
         return ("127.0.0.1",)
-    return (bind,) if bind in ("0.0.0.0", "::") else ("127.0.0.1", bind)  # noqa: S104
+    return (bind,) if bind in ("0.0.0.0", "::") else ("127.0.0.1", bind)
 
 
 def render(place: Place, wanted: Sequence[Program], foreground: bool = False) -> str:

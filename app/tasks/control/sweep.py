@@ -83,7 +83,7 @@ class Sweep:
                 self._distrust(time.monotonic())
                 cause = str(error.__cause__ or "")
                 log.warning("sweep pass failed", error=str(error), cause=cause)
-            except Exception:  # noqa: BLE001  (the sweep is the guarantee: it goes on)
+            except Exception:  # the sweep is the guarantee: it goes on
                 log.exception("sweep pass failed")
             self.finished = time.monotonic()
 

@@ -77,7 +77,7 @@ class Agent:
         """A worker whose agent could not begin would drop every message: rather none."""
         try:
             self._begin()
-        except Exception:  # noqa: BLE001  (whatever it is, the supervisor starts the worker anew)
+        except Exception:  # whatever it is, the supervisor starts the worker anew
             log.exception("the agent could not begin", host=self.name)
             os._exit(EXIT_SOFTWARE)
 
@@ -118,7 +118,7 @@ class Agent:
         while not self.ended.is_set():
             try:
                 loop()
-            except Exception:  # noqa: BLE001  (see above)
+            except Exception:  # see above
                 log.exception("a loop of the agent failed; it goes on", host=self.name)
                 self.ended.wait(HEALTH_SECONDS)
 

@@ -158,7 +158,7 @@ class Intake:
             raise
         except NovellaError as error:
             return self._failed(message, Fault(error.code, error.message))
-        except Exception as error:  # noqa: BLE001  (a host task answers, it never raises)
+        except Exception as error:  # a host task answers, it never raises
             log.exception("effect failed", stage=message.key.stage)
             text = f"{message.key.stage} raised {type(error).__name__}: see the host's log"
             return self._failed(message, Fault("bug", text, retriable=True))

@@ -51,7 +51,7 @@ class Precaching:
                 raise
             except TypeError as error:
                 return Fault("broken_message", f"broken image: {error}")
-            except Exception as error:  # noqa: BLE001  (unanswered it would be rung for hours)
+            except Exception as error:  # unanswered it would be rung for hours
                 log.exception("an image could not be fetched", id=id_)
                 text = f"fetching the image raised {type(error).__name__}: see the host's log"
                 return Fault("bug", text, retriable=True)

@@ -86,5 +86,5 @@ class Events:
             for listener in self._listeners:
                 try:
                     listener(*event)
-                except Exception:  # noqa: BLE001 - a listener's bug must not end all events
+                except Exception:  # a listener's bug must not end all events
                     logger.exception("listener failed on %s", event)

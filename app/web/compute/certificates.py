@@ -20,7 +20,7 @@ def fingerprint(certificate: str) -> str:
     """SHA-1 of a PEM certificate, in pairs, as Nova shows it. Raises Invalid when it is none."""
     try:
         read = x509.load_pem_x509_certificate(certificate.encode())
-        digest = read.fingerprint(hashes.SHA1()).hex()  # noqa: S303  (a name, not a proof)
+        digest = read.fingerprint(hashes.SHA1()).hex()  # a name, not a proof
     except (ValueError, UnicodeEncodeError) as error:
         raise Invalid("Keypair data is invalid: not a PEM certificate") from error
     return ":".join(digest[at : at + 2] for at in range(0, len(digest), 2))

@@ -59,7 +59,7 @@ def _performed(action: Action, asked: Asked) -> bytes:
         return b"" if told is None else orjson.dumps(told)
     except NovellaError:
         raise
-    except Exception as error:  # noqa: BLE001  (another package's code)
+    except Exception as error:  # another package's code
         if isinstance(error, SQLAlchemyError) and told_of(error) is not None:
             raise  # the database's doing, for which the transaction has an answer
         raise Bug(f"the server action {action.name} fails: {type(error).__name__}") from error
@@ -77,7 +77,7 @@ def with_fields(shown: list[dict[str, Any]], found: Sequence[Server]) -> list[di
             continue
         try:
             values = _values(field, found)
-        except Exception as error:  # noqa: BLE001  (another package's code)
+        except Exception as error:  # another package's code
             log.exception("server field left out", field=field.name, error=str(error))
             continue
         for one in shown:

@@ -110,7 +110,7 @@ class _Loading:
         """Load it, prove it, and put it with the others."""
         try:
             part = self.point.load()
-        except Exception as error:  # noqa: BLE001  (another package's code)
+        except Exception as error:  # another package's code
             raise self.wrong(f"cannot be loaded: {type(error).__name__}: {error}") from error
         if isinstance(part, Action) and isinstance(part, GROUPS[self.point.group]):
             self._action(part)

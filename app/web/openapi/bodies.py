@@ -89,7 +89,7 @@ class Bodies:
         models = doc.get("expect", [])
         if models:
             model = models[0]
-            return _body(self.kept(f"{service}.{model.name}", model._schema), kinds)  # noqa: SLF001
+            return _body(self.kept(f"{service}.{model.name}", model._schema), kinds)
         if "consumes" in doc:
             return _body({}, kinds)
         return None

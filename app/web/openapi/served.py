@@ -25,7 +25,7 @@ class OpenApi(Route):
     @ns.doc(security=[])
     def get(self) -> Response:
         """The whole API as an OpenAPI 3.1 document."""
-        app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+        app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
         data = app.extensions.setdefault(_KEPT, b"") or orjson.dumps(document(app))
         app.extensions[_KEPT] = data
         made = Response(data, mimetype="application/json")
