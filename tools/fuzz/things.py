@@ -211,8 +211,8 @@ class Things:
 
     def _port_of(self, server: str) -> str:
         path = f"/compute/v2.1/servers/{server}/os-interface"
-        answer = self.admin.ask("GET", path)
-        if answer.status_code == 404:  # one of the requests before has deleted it meanwhile
+        answer = self.admin.found("GET", path)
+        if answer is None:  # one of the requests before has deleted it meanwhile
             return self.port()
         ports = answer.json()["interfaceAttachments"]
         return str(ports[0]["port_id"]) if ports else self.port()

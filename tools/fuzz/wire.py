@@ -36,10 +36,12 @@ class Wire:
 
     def must(self, method: str, path: str, **more: Any) -> requests.Response:
         """One request that succeeds. Raises Failed."""
+        return _succeeded(self.ask(method, path, **more), f"{method} {path}")
+
+    def found(self, method: str, path: str, **more: Any) -> requests.Response | None:
+        """As `must`; None where what it is about is not there."""
         answer = self.ask(method, path, **more)
-        if answer.status_code >= 300:
-            raise Failed(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
-        return answer
+        return None if answer.status_code == 404 else _succeeded(answer, f"{method} {path}")
 
     def made(self, path: str, noun: str, about: Json, **more: Any) -> Json:
         """POST {noun: about}; what it is answered as."""
@@ -64,3 +66,9 @@ def log_in(root: str, user: str, password: str, project: str) -> str:
     return str(
         Wire(root).must("POST", "/identity/v3/auth/tokens", json=body).headers["X-Subject-Token"]
     )
+
+
+def _succeeded(answer: requests.Response, what: str) -> requests.Response:
+    if answer.status_code >= 300:
+        raise Failed(f"{what}: {answer.status_code} {answer.text[:300]}")
+    return answer
