@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click import Context, Group
 from click.testing import CliRunner, Result
 
 from app import config
@@ -46,6 +47,17 @@ def test_help_lists_every_noun():
     assert result.exit_code == 0
     for noun in ("db", "host", "task", "status", "up", "down"):
         assert f"\n  {noun} " in result.output
+
+
+def test_each_command_of_a_host_bears_the_name_by_which_it_is_found():
+    host = main.get_command(Context(main), "host")
+    assert isinstance(host, Group)
+    names = host.list_commands(Context(host))
+    assert {"list", "enable", "disable", "token", "join", "leave", "run"} <= set(names)
+    for name in names:
+        command = host.get_command(Context(host), name)
+        assert command is not None
+        assert command.name == name
 
 
 @pytest.mark.parametrize("args", [("nothing",), ("task", "show"), ("host", "list", "--no")])
