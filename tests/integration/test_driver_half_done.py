@@ -36,8 +36,7 @@ class Deadly:
             self._kill()
 
     def _kill(self) -> None:
-        self.own.libvirtd.kill()
-        self.own.libvirtd.wait(10)
+        self.own.kill()
 
 
 @pytest.fixture

@@ -7,11 +7,13 @@ import ctypes
 import os
 import re
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
 import time
 import uuid
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -185,8 +187,7 @@ def test_a_guest_that_ended_while_libvirtd_was_away_is_heard_of(
     running(driver, plan)
     processes = leftovers.find(own_libvirtd.daemon).processes
     (guest,) = [pid for pid, name in processes.items() if name.startswith("qemu")]
-    own_libvirtd.libvirtd.kill()
-    own_libvirtd.libvirtd.wait(10)
+    own_libvirtd.kill()
     os.kill(guest, signal.SIGKILL)
     heard.clear()
     own_libvirtd.restart()
@@ -386,6 +387,24 @@ def test_a_guest_interrupted_between_definition_and_start_is_built_anew(qemu: Hy
     assert spawn(driver, plan).power_state == PAUSED
 
 
+def test_a_guest_is_built_though_its_first_libvirtd_died_before_it_had_a_qemu(
+    qemu: Hypervisor, own_libvirtd: OwnLibvirtd
+):
+    driver, plan = qemu.driver(), qemu.plan()
+    spawn(driver, plan)
+    (guest,) = qemus_of(plan.server_id)
+    own_libvirtd.kill()
+    os.kill(guest, signal.SIGKILL)
+    (path,) = own_libvirtd.daemon.run.glob(f"qemu/*{plan.server_id}.xml")
+    status = ET.parse(path)
+    root = status.getroot()
+    root.attrib.update(state="paused", reason="starting up", pid="0")
+    ET.SubElement(root, "job", {"type": "none", "async": "start"})
+    status.write(path)
+    own_libvirtd.restart()
+    assert running(driver, plan).power_state == RUNNING
+
+
 def test_teardown_ends_guests_and_networks_and_keeps_definitions(
     tmp_path: Path, images: ImageServer
 ):
@@ -396,8 +415,7 @@ def test_teardown_ends_guests_and_networks_and_keeps_definitions(
         driver, plan = qemu.driver(), qemu.plan()
         running(driver, plan)
         assert leftovers.find(own.daemon)
-        own.libvirtd.kill()
-        own.libvirtd.wait(10)
+        own.kill()
         left = leftovers.find(own.daemon)
         assert left.bridges
         assert any(name.startswith("qemu") for name in left.processes.values())
@@ -405,6 +423,36 @@ def test_teardown_ends_guests_and_networks_and_keeps_definitions(
         did = own.close()
         assert any(plan.server_id in line for line in did), did
         assert list(tmp_path.glob(f"libvirt state/etc/qemu/*{plan.server_id}.xml"))
+
+
+def test_teardown_asks_again_when_the_libvirtd_it_found_was_about_to_die(
+    tmp_path: Path, images: ImageServer
+):
+    require_libvirtd()
+    with tempfile.TemporaryDirectory(prefix="nv-") as runtime:
+        own = OwnLibvirtd(tmp_path, Path(runtime), netns=f"novdying{os.getpid()}")
+        qemu = Hypervisor("qemu", tmp_path, images, own.uri)
+        driver, plan = qemu.driver(), qemu.plan()
+        running(driver, plan)
+        own.kill()
+        driver.close()
+        own.daemon.socket.unlink()
+        dying = socket.create_server(str(own.daemon.socket), family=socket.AF_UNIX)
+
+        def die() -> None:
+            heard = b""
+            while not heard:  # who only looks whether anybody listens says nothing
+                client, _ = dying.accept()
+                heard = client.recv(4)
+            dying.close()
+            client.close()
+
+        thread = threading.Thread(target=die)
+        thread.start()
+        did = own.close()
+        thread.join(10)
+        assert any(line.startswith("ended guest") and plan.server_id in line for line in did), did
+        assert not any("did not help" in line for line in did)
 
 
 def test_the_console_can_be_reached_on_loopback_only(qemu: Hypervisor):

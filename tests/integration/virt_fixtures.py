@@ -212,11 +212,19 @@ class OwnLibvirtd:
 
     def restart(self, pause: float = 0.0) -> None:
         """Kill libvirtd with SIGKILL, and start it again after `pause` seconds."""
-        self.libvirtd.kill()
-        self.libvirtd.wait(10)
+        self.kill()
         time.sleep(pause)
         self.libvirtd = self._run(self.daemon.libvirtd)
         daemon.wait_ready(self.daemon, 30)
+
+    def kill(self) -> None:
+        """Kill libvirtd with SIGKILL: its reaper, which it outlives by a moment."""
+        self.libvirtd.kill()
+        self.libvirtd.wait(10)
+        deadline = time.monotonic() + 10
+        while daemon.listening(self.daemon):
+            assert time.monotonic() < deadline, "libvirtd outlived its reaper"
+            time.sleep(0.01)
 
     def close(self) -> list[str]:
         """End it all; returns what was left to end."""

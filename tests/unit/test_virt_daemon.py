@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 import time
@@ -62,6 +63,45 @@ def test_the_reaper_ends_as_its_program_does(program: str, status: int):
     reaper = Path(daemon.__file__).with_name("reaper.py")
     argv = [sys.executable, "-I", str(reaper), "sh", "-c", program]
     assert subprocess.run(argv, timeout=20, check=False).returncode == status
+
+
+def test_a_reaper_waits_for_the_end_of_the_program_that_holds_the_pid_file(tmp_path: Path):
+    reaper = Path(daemon.__file__).with_name("reaper.py")
+    pid_file = tmp_path / "libvirtd.pid"
+    hold = (
+        "import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.lockf(file, fcntl.LOCK_EX);"
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", hold, str(pid_file)], **pipes) as dying:
+        assert dying.stdout.readline() == b"held\n"
+        program = ["sh", "-c", "echo started", "program", "-p", str(pid_file)]
+        argv = [sys.executable, "-I", str(reaper), *program]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE) as next_one:
+            assert not select.select([next_one.stdout], [], [], 0.5)[0]
+            dying.stdin.close()
+            assert next_one.stdout.read() == b"started\n"
+            assert next_one.wait(10) == 0
+
+
+def test_a_reaper_forgets_only_the_guests_whose_qemu_was_never_noted(tmp_path: Path):
+    states = tmp_path / "qemu"
+    states.mkdir()
+    for name, text in {
+        "unborn": "<domstatus state='paused' reason='starting up' pid='0'><domain/></domstatus>",
+        "runs": "<domstatus state='running' reason='booted' pid='10'><domain/></domstatus>",
+        "other": "<network pid='0'/>",
+        "cut short": "<domstatus state='paused' rea",
+    }.items():
+        (states / f"{name}.xml").write_text(text)
+    reaper = Path(daemon.__file__).with_name("reaper.py")
+    program = ["sh", "-c", "exit 0", "program", "-p", str(tmp_path / "libvirtd.pid")]
+    argv = [sys.executable, "-I", str(reaper), *program]
+    ended = subprocess.run(argv, timeout=20, check=True, stderr=subprocess.PIPE, text=True)
+    assert sorted(path.stem for path in states.iterdir()) == ["cut short", "other", "runs"]
+    assert "forgot the start of unborn" in ended.stderr
+    assert "cannot look through" in ended.stderr
+    assert "cut short.xml" in ended.stderr
 
 
 def test_only_the_orphans_of_that_guest_are_ended():

@@ -63,5 +63,9 @@ def give_up(domain: Domain) -> None:
         end_orphans(domain.name())
         settle(domain)
     if tuple(domain.state()) == _STARTING:
-        message = f"start of server {domain.UUIDString()}: libvirtd does not give up an old one"
+        message = (
+            f"start of server {domain.UUIDString()}: libvirtd does not give up an old one; if it "
+            f"is not Novella's own, stop it, remove its qemu/{domain.name()}.xml below "
+            "/run/libvirt, and start it again"
+        )
         raise HostFault(message, code="too_slow")
