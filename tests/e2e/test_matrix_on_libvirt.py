@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 from sqlalchemy import select
 
@@ -56,13 +55,6 @@ def server(client: Client, image: str) -> str:
     return server_id
 
 
-def libvirtd_of(own: OwnLibvirtd) -> psutil.Process:
-    """The libvirtd itself, not the process that collects its dead."""
-    family = psutil.Process(own.libvirtd.pid)
-    (found,) = [one for one in family.children(recursive=True) if one.name() == "libvirtd"]
-    return found
-
-
 def test_a_killed_libvirtd_delays_what_was_asked_and_no_more(
     cloud: Cloud,
     hypervisors: Callable[[str], OwnLibvirtd],
@@ -93,7 +85,7 @@ def test_nothing_is_placed_on_a_host_whose_libvirtd_hangs(
     cloud.start_host("n2", driver=FAKE)
     cloud.hosts_up("n2", seconds=60)
     state = select(Host.state).where(Host.name == "n1")
-    hung = libvirtd_of(hypervisors("n1"))
+    hung = hypervisors("n1").process()
     hung.send_signal(signal.SIGSTOP)
     begun = time.monotonic()
     try:

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -141,30 +142,13 @@ def test_a_call_that_a_live_libvirtd_cannot_finish_ends_in_time() -> None:
     made.close()
 
 
-def libvirtd_of(own: OwnLibvirtd) -> int:
-    """The daemon itself; what was started is its reaper."""
-    entries = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-    [pid] = [int(entry.name) for entry in entries if _is_libvirtd_of(entry, own)]
-    return pid
-
-
-def _is_libvirtd_of(entry: Path, own: OwnLibvirtd) -> bool:
-    try:
-        if (entry / "comm").read_text().strip() != "libvirtd":
-            return False
-        seen, run = (entry / "root/run/libvirt").stat(), own.daemon.run.stat()
-    except OSError:
-        return False
-    return (seen.st_dev, seen.st_ino) == (run.st_dev, run.st_ino)
-
-
 def test_a_stopped_libvirtd_shows_in_the_beat_until_it_goes_on(
     own_libvirtd: OwnLibvirtd,
     cloud: Cloud,
 ):
     uri = f"test+unix:///default?socket={own_libvirtd.daemon.socket}"
     cloud.start_host("n1", driver="app.virt.libvirt.driver:LibvirtDriver", libvirt_uri=uri)
-    redis, pid = cloud.redis(), libvirtd_of(own_libvirtd)
+    redis, pid = cloud.redis(), own_libvirtd.process().pid
 
     def beat() -> dict[str, Any]:
         return json.loads(str(redis.get("hb:n1") or '{"driver_ok": null}'))  # type: ignore[no-any-return]
@@ -178,6 +162,56 @@ def test_a_stopped_libvirtd_shows_in_the_beat_until_it_goes_on(
     finally:
         os.kill(pid, signal.SIGCONT)
     eventually(lambda: beat()["driver_ok"] is True, 25, "it answers again")
+
+
+class Cutting:
+    """Stands between a client and libvirtd, and hangs up after some messages of the client."""
+
+    def __init__(self, path: Path, libvirtd: Path, messages: int) -> None:
+        self.uri = f"qemu+unix:///system?socket={path}"
+        self._libvirtd, self._messages = libvirtd, messages
+        self._listener = socket.create_server(str(path), family=socket.AF_UNIX)
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        client, _ = self._listener.accept()
+        self._listener.close()
+        with client, socket.socket(socket.AF_UNIX) as daemon:
+            daemon.connect(str(self._libvirtd))
+            threading.Thread(target=self._answer, args=(daemon, client), daemon=True).start()
+            for _ in range(self._messages):
+                size = client.recv(4, socket.MSG_WAITALL)  # big-endian, itself included
+                body = client.recv(int.from_bytes(size) - 4, socket.MSG_WAITALL)
+                daemon.sendall(size + body)
+            client.shutdown(socket.SHUT_RDWR)
+
+    @staticmethod
+    def _answer(daemon: socket.socket, client: socket.socket) -> None:
+        with suppress(OSError):
+            while data := daemon.recv(65536):
+                client.sendall(data)
+
+
+def test_wherever_a_connection_is_lost_while_it_opens_libvirtd_is_away(
+    own_libvirtd: OwnLibvirtd,
+):
+    faults: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="nv-") as folder:
+        for messages in range(50):
+            between = Cutting(Path(folder) / f"{messages}", own_libvirtd.daemon.socket, messages)
+            made = connection.Connection(between.uri)
+            made.on_open(lambda link: link.listAllDomains(0))
+            try:
+                made.get()
+                break
+            except HostFault as fault:
+                faults.append(fault.code)
+            finally:
+                made.close()
+        else:
+            pytest.fail("it opens never")
+    assert len(faults) > 5
+    assert set(faults) == {"hypervisor_away"}
 
 
 def children(parent: int, name: str) -> list[int]:

@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from app.config import Settings
@@ -209,6 +210,12 @@ class OwnLibvirtd:
     @property
     def uri(self) -> str:
         return self.daemon.uri
+
+    def process(self) -> psutil.Process:
+        """libvirtd itself: the oldest child of its reaper, for what it forks has its name at first
+        and may become the reaper's."""
+        children = psutil.Process(self.libvirtd.pid).children()
+        return min(children, key=lambda one: (one.create_time(), one.pid))
 
     def restart(self, pause: float = 0.0) -> None:
         """Kill libvirtd with SIGKILL, and start it again after `pause` seconds."""

@@ -149,12 +149,13 @@ class Connection:
             reason = error or f"no answer within {timeout:.0f} s"
             raise HostFault(f"cannot reach {self.uri}: {reason}", code="hypervisor_away")
         self._opening = None
-        try:
-            link.setKeepAlive(KEEPALIVE_INTERVAL, KEEPALIVE_COUNT)
-        except libvirt.libvirtError as failure:
-            if failure.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
-                raise _fault("open", "", failure) from failure
-        link.registerCloseCallback(self._on_close, None)
+        with translated("open"):
+            try:
+                link.setKeepAlive(KEEPALIVE_INTERVAL, KEEPALIVE_COUNT)
+            except libvirt.libvirtError as failure:
+                if failure.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
+                    raise
+            link.registerCloseCallback(self._on_close, None)
         return link
 
     def _on_close(self, link: Link, reason: int, opaque: Any) -> None:
