@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ import redis
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
+from app.cli.local import ports
 from app.models import Action, ActionEvent, Base, Host, Network, Server
 from app.store.database import make_engine
 from tests import templates
@@ -28,14 +30,26 @@ T = TypeVar("T")
 Process = subprocess.Popen[bytes] | Forked
 FORKS = Forks()
 CHECKOUT = Path(__file__).resolve().parents[1]
+LANES = 8
 FAKE = "app.virt.fake:FakeDriver"
 
 
+def _own_ports() -> Iterator[int]:
+    """The ports of this process's lane of the tests, round and round, from its own on."""
+    every, lane = ports.lasting(), int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    mine = every[lane % LANES :: LANES]
+    if mine:
+        yield from islice(cycle(mine), os.getpid() % len(mine), None)
+    while True:
+        yield ports.free_port()
+
+
+_PORTS = _own_ports()
+
+
 def free_port() -> int:
-    """A TCP port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that nobody listens on now, and that no other test gets before it is used."""
+    return next(port for port in islice(_PORTS, 1000) if ports.is_free("127.0.0.1", port))
 
 
 def allowed(seconds: float) -> float:

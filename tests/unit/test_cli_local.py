@@ -106,6 +106,16 @@ def test_a_taken_port_is_named_with_its_holder(tmp_path):
             ports.require_free("127.0.0.1", port, "NOVELLA_PORT", tmp_path / "novella.toml")
 
 
+def test_a_port_that_is_kept_is_one_that_no_client_is_given():
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    if first - ports.LOWEST < 1000:
+        pytest.skip("clients get them all")
+    for _ in range(20):
+        port = ports.free_port()
+        assert ports.LOWEST <= port < first
+        assert ports.is_free("127.0.0.1", port)
+
+
 def test_secrets_are_made_once_and_private(place):
     first = files.secret(place, "redis-password")
     assert len(first) >= 32
