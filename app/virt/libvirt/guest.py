@@ -10,19 +10,12 @@ from typing import Any, TypeVar
 
 import libvirt
 
-from app.domain.guest import (
-    CRASHED,
-    NOSTATE,
-    PAUSED,
-    RUNNING,
-    SHUTDOWN,
-    SUSPENDED,
-    Guest,
-)
+from app.domain.guest import SHUTDOWN, Guest
 from app.errors import HostFault
 from app.virt.libvirt import mark as marks
 from app.virt.libvirt.abilities import abilities
 from app.virt.libvirt.connection import CALL_SECONDS, Connection, Link
+from app.virt.libvirt.domain_state import pause, press_power_button, resume, state_of, wake
 from app.virt.libvirt.job import aborting
 from app.virt.libvirt.mark import Mark
 from app.virt.libvirt.names import domain_prefix
@@ -34,16 +27,6 @@ Domain = Any
 
 Result = TypeVar("Result")
 
-_STATES = {
-    libvirt.VIR_DOMAIN_NOSTATE: NOSTATE,
-    libvirt.VIR_DOMAIN_RUNNING: RUNNING,
-    libvirt.VIR_DOMAIN_BLOCKED: RUNNING,
-    libvirt.VIR_DOMAIN_PAUSED: PAUSED,
-    libvirt.VIR_DOMAIN_SHUTDOWN: RUNNING,
-    libvirt.VIR_DOMAIN_SHUTOFF: SHUTDOWN,
-    libvirt.VIR_DOMAIN_CRASHED: CRASHED,
-    libvirt.VIR_DOMAIN_PMSUSPENDED: SUSPENDED,
-}
 SAVE_SECONDS = 270.0
 """How long saving a guest's memory may take: an in-place action has five minutes."""
 _UNDEFINE = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | (
@@ -79,7 +62,7 @@ class Guests:
                 if not domain.name().startswith(prefix):
                     continue
                 try:
-                    mark, state = self._mark(domain), _state(domain)
+                    mark, state = self._mark(domain), state_of(domain)
                 except libvirt.libvirtError as error:
                     if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
                         continue  # gone since the list was made
@@ -125,24 +108,14 @@ class Guests:
 
     def resume(self, server_id: str) -> None:
         """Let a paused guest run."""
-
-        def resume(domain: Domain) -> None:
-            if _state(domain) == PAUSED:
-                domain.resume()
-
         self._do("resume", server_id, resume)
 
     def wake(self, server_id: str) -> None:
         """Let a guest run that put itself to sleep."""
-        self._do("wake", server_id, lambda domain: domain.pMWakeup(0))
+        self._do("wake", server_id, wake)
 
     def pause(self, server_id: str) -> None:
         """Stop a guest's CPUs."""
-
-        def pause(domain: Domain) -> None:
-            if _state(domain) == RUNNING:
-                domain.suspend()
-
         self._do("pause", server_id, pause)
 
     def save(self, server_id: str, cancel: Event) -> None:
@@ -179,15 +152,7 @@ class Guests:
 
     def press_power_button(self, server_id: str) -> None:
         """Ask the guest to shut down, by its agent or ACPI; it may well ignore that."""
-
-        def press(domain: Domain) -> None:
-            try:
-                domain.shutdownFlags(0)
-            except libvirt.libvirtError:
-                if _state(domain) != SHUTDOWN:
-                    raise
-
-        self._do("shut down", server_id, press)
+        self._do("shut down", server_id, press_power_button)
 
     def kill(self, server_id: str) -> None:
         """End the guest at once; no-op when it does not run."""
@@ -255,7 +220,7 @@ class Guests:
 
         def read(link: Link) -> int:
             domain = _lookup(link, server_id)
-            return SHUTDOWN if domain is None else _state(domain)
+            return SHUTDOWN if domain is None else state_of(domain)
 
         return self._connection.run("watch", read, server_id, cancel)
 
@@ -289,7 +254,7 @@ class Guests:
             if domain is None or (mark := self._mark(domain)) is None:
                 return None
             settle(domain)
-            return mark, _state(domain)
+            return mark, state_of(domain)
 
         return read
 
@@ -314,10 +279,6 @@ def _lookup(link: Link, server_id: str) -> Domain | None:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
             return None
         raise
-
-
-def _state(domain: Domain) -> int:
-    return _STATES.get(domain.state()[0], NOSTATE)
 
 
 def _guest(mark: Mark, state: int) -> Guest:
