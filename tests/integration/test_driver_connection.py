@@ -171,16 +171,19 @@ class Cutting:
         self.uri = f"qemu+unix:///system?socket={path}"
         self._libvirtd, self._messages = libvirtd, messages
         self._listener = socket.create_server(str(path), family=socket.AF_UNIX)
+        self._listener.settimeout(30)
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self) -> None:
-        client, _ = self._listener.accept()
-        self._listener.close()
+        with self._listener:
+            client, _ = self._listener.accept()
         with client, socket.socket(socket.AF_UNIX) as daemon:
             daemon.connect(str(self._libvirtd))
             threading.Thread(target=self._answer, args=(daemon, client), daemon=True).start()
             for _ in range(self._messages):
                 size = client.recv(4, socket.MSG_WAITALL)  # big-endian, itself included
+                if not size:
+                    return  # the client has closed it
                 body = client.recv(int.from_bytes(size) - 4, socket.MSG_WAITALL)
                 daemon.sendall(size + body)
             client.shutdown(socket.SHUT_RDWR)

@@ -405,9 +405,9 @@ def test_a_guest_is_built_though_its_first_libvirtd_died_before_it_had_a_qemu(
     assert running(driver, plan).power_state == RUNNING
 
 
-def test_teardown_ends_guests_and_networks_and_keeps_definitions(
-    tmp_path: Path, images: ImageServer
-):
+@pytest.fixture
+def abandoned(tmp_path: Path, images: ImageServer) -> Iterator[tuple[OwnLibvirtd, BuildPlan]]:
+    """A libvirtd that was killed while a guest ran; the test takes it down."""
     require_libvirtd()
     with tempfile.TemporaryDirectory(prefix="nv-") as runtime:
         own = OwnLibvirtd(tmp_path, Path(runtime), netns=f"novdown{os.getpid()}")
@@ -416,43 +416,44 @@ def test_teardown_ends_guests_and_networks_and_keeps_definitions(
         running(driver, plan)
         assert leftovers.find(own.daemon)
         own.kill()
-        left = leftovers.find(own.daemon)
-        assert left.bridges
-        assert any(name.startswith("qemu") for name in left.processes.values())
         driver.close()
-        did = own.close()
-        assert any(plan.server_id in line for line in did), did
-        assert list(tmp_path.glob(f"libvirt state/etc/qemu/*{plan.server_id}.xml"))
+        yield own, plan
+
+
+def test_teardown_ends_guests_and_networks_and_keeps_definitions(
+    abandoned: tuple[OwnLibvirtd, BuildPlan], tmp_path: Path
+):
+    own, plan = abandoned
+    left = leftovers.find(own.daemon)
+    assert left.bridges
+    assert any(name.startswith("qemu") for name in left.processes.values())
+    did = own.close()
+    assert any(plan.server_id in line for line in did), did
+    assert list(tmp_path.glob(f"libvirt state/etc/qemu/*{plan.server_id}.xml"))
 
 
 def test_teardown_asks_again_when_the_libvirtd_it_found_was_about_to_die(
-    tmp_path: Path, images: ImageServer
+    abandoned: tuple[OwnLibvirtd, BuildPlan],
 ):
-    require_libvirtd()
-    with tempfile.TemporaryDirectory(prefix="nv-") as runtime:
-        own = OwnLibvirtd(tmp_path, Path(runtime), netns=f"novdying{os.getpid()}")
-        qemu = Hypervisor("qemu", tmp_path, images, own.uri)
-        driver, plan = qemu.driver(), qemu.plan()
-        running(driver, plan)
-        own.kill()
-        driver.close()
-        own.daemon.socket.unlink()
-        dying = socket.create_server(str(own.daemon.socket), family=socket.AF_UNIX)
+    own, plan = abandoned
+    own.daemon.socket.unlink()
+    dying = socket.create_server(str(own.daemon.socket), family=socket.AF_UNIX)
+    dying.settimeout(30)
 
-        def die() -> None:
-            heard = b""
-            while not heard:  # who only looks whether anybody listens says nothing
-                client, _ = dying.accept()
-                heard = client.recv(4)
-            dying.close()
-            client.close()
+    def die() -> None:
+        heard = b""
+        while not heard:  # who only looks whether anybody listens says nothing
+            client, _ = dying.accept()
+            heard = client.recv(4)
+        dying.close()
+        client.close()
 
-        thread = threading.Thread(target=die)
-        thread.start()
-        did = own.close()
-        thread.join(10)
-        assert any(line.startswith("ended guest") and plan.server_id in line for line in did), did
-        assert not any("did not help" in line for line in did)
+    thread = threading.Thread(target=die, daemon=True)
+    thread.start()
+    did = own.close()
+    thread.join(10)
+    assert any(line.startswith("ended guest") and plan.server_id in line for line in did), did
+    assert not any("did not help" in line for line in did)
 
 
 def test_the_console_can_be_reached_on_loopback_only(qemu: Hypervisor):
